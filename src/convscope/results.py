@@ -1,0 +1,213 @@
+"""The closed set of results. Frozen, NumPy inside, made by methods, drawn and stored by others.
+
+Every result carries an `Origin` that says how it was made, and the same few doors: `.plot()` (a matplotlib Figure),
+`.to_dict()` (plain values; arrays stay arrays), `.to_json()`, `.save(path)`, and a text and HTML face for terminals and notebooks.
+Letters for axes: `B` batch, `C` channel, `H W` image, `h w` map, `K` classes, `U` units, `N` examples (docs/notation.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from convscope.geometry import Field
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How was this result made? The method's repr, prints of network and input, seed and versions."""
+
+    method: str = ""
+    network: str = ""
+    input: str = ""
+    seed: int | None = None
+    versions: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What all results share. Never made by itself."""
+
+    kind: ClassVar[str]
+    origin: Origin = field(default_factory=Origin)
+
+    def plot(self) -> Figure:
+        """A matplotlib Figure of this result (no pyplot state, works headless)."""
+        from convscope import draw
+
+        return draw.figure(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Keep this result: `.npz` keeps all of it, `.png` and `.svg` a picture, `.html`, `.txt`, `.csv` and `.json` a face of it."""
+        from convscope import draw
+
+        return draw.save(self, Path(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values by field name; arrays stay NumPy arrays."""
+        return {"kind": self.kind, **{f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}}
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The same as text: arrays become nested lists, NaN and infinities become null."""
+        return json.dumps(_jsonable(self.to_dict()), indent=indent, ensure_ascii=False, allow_nan=False)
+
+    def _repr_html_(self) -> str:
+        from convscope import draw
+
+        return draw.html(self)
+
+    def __str__(self) -> str:
+        from convscope import draw
+
+        return draw.text(self)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One call in the graph: what it is, what goes in and out, what it costs, what it sees. Shapes have B = 1."""
+
+    address: str  # 'layer1.0.conv1', the second call of a reused module 'relu:1'
+    operator: str  # 'conv2d'
+    input_shapes: tuple[tuple[int, ...], ...]
+    output_shape: tuple[int, ...]
+    parents: tuple[str, ...]  # addresses of the layers that feed it; 'input' is the image
+    parameters: int = 0  # weights and biases; a tensor shared by two calls is counted at the first
+    buffers: int = 0  # numbers kept but not learned, e.g. running statistics
+    macs: int = 0  # multiply-accumulates of one forward pass, one image
+    saved: int | None = None  # bytes kept for the backward pass, one image; measured; None when not measured
+    fields: tuple[Field, ...] | None = None  # receptive field per spatial axis; None where the layer has no map
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])  # kernel, stride, …: plain values
+    module: str = ""  # path of the module that made the call
+    module_type: str = ""  # its class
+    source: str = ""  # 'net.py:12 in forward: return F.relu(x)'
+    node: str = ""  # name of the node in the exported graph
+    unit_axis: int | None = None  # the axis of the output that counts units: 1 for channels; None if there is none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace(Result):
+    """What does every layer compute? Sizes, parameters, MACs, receptive field, bytes for the backward pass."""
+
+    kind: ClassVar[str] = "trace"
+    name: str
+    input_shape: tuple[int, ...]
+    layers: tuple[Layer, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        return sum(layer.macs for layer in self.layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heatmap(Result):
+    """Which pixels decided? A signed map on each image of a batch."""
+
+    kind: ClassVar[str] = "heatmap"
+    values: NDArray[np.floating]  # (B, C, H, W); C is 1 where a method speaks of pixels only
+    images: NDArray[np.uint8]  # (B, H, W, 3) what the network saw, to draw beneath
+    targets: tuple[str, ...]  # what each image was asked about: '281 tabby'
+    scores: NDArray[np.floating]  # (B,) the target's value
+    unit: str = "score per input unit"
+    proof: dict[str, float | str] = field(default_factory=dict[str, "float | str"])
+    notes: tuple[str, ...] = ()
+
+    @property
+    def map(self) -> NDArray[np.floating]:
+        """(B, H, W): summed over input channels, signed."""
+        return self.values.sum(axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture(Result):
+    """Images made for units: filters, activation maps, syntheses, top images. One tile a unit."""
+
+    kind: ClassVar[str] = "picture"
+    tiles: NDArray[Any]  # (U, h, w) float with a signed or sequential scale, or (U, h, w, 3) uint8
+    units: tuple[str, ...]  # one address or caption a tile
+    title: str = ""
+    scale: str = "shared"  # 'shared': all tiles have one colour scale; 'each': its own; 'rgb': tiles are colours already
+    signed: bool = False  # a diverging scale around zero
+    values: dict[str, NDArray[Any]] = field(default_factory=dict[str, Any])  # numbers a tile, e.g. {'max': (U,)}
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Result):
+    """Rows. A column is an array whose first axis counts the rows; more axes are allowed (top-k ids: (U, k))."""
+
+    kind: ClassVar[str] = "table"
+    columns: dict[str, NDArray[Any]]
+    units: dict[str, str] = field(default_factory=dict[str, str])  # what a column means, with its unit
+    title: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud(Result):
+    """Points with ids: a map of a collection."""
+
+    kind: ClassVar[str] = "cloud"
+    points: NDArray[np.floating]  # (N, 2)
+    ids: tuple[str, ...]
+    labels: NDArray[np.integer] | None = None  # (N,) class indices, -1 unknown
+    classes: tuple[str, ...] = ()
+    title: str = ""
+    axes: tuple[str, str] = ("", "")  # what the axes mean, e.g. 'component 1 (31 % of variance)'
+    notes: tuple[str, ...] = ()  # 'sampled: 2,000 of 60,000 images, seed 0'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Result):
+    """A training record: one row a step or an epoch."""
+
+    kind: ClassVar[str] = "run"
+    steps: dict[str, NDArray[Any]]  # 'step', 'epoch', 'loss', 'rate', … one value a training step
+    epochs: dict[str, NDArray[Any]]  # 'epoch', 'loss', 'accuracy', 'held_out_accuracy', 'seconds'
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    notes: tuple[str, ...] = ()
+
+
+KINDS: dict[str, type[Result]] = {cls.kind: cls for cls in (Trace, Heatmap, Picture, Table, Cloud, Run)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if hasattr(value, "numerator") and hasattr(value, "denominator") and not isinstance(value, (int, np.generic)):
+        return float(value)  # a Fraction of geometry.Field
+    return value
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return _jsonable(value.tolist())
+    if isinstance(value, np.generic):
+        return _jsonable(value.item())
+    if isinstance(value, dict):
+        return {k: _jsonable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(v) for v in value]
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value
