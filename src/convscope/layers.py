@@ -1,0 +1,231 @@
+"""From an exported graph to the layers that a person knows.
+
+A layer is one *call* that computes on the input: a node of the graph, less the plumbing (tuple access, copies, symbolic sizes,
+constants, permutations that cancel). Nothing is removed from the graph that runs; plumbing is only left out of the list.
+"""
+
+from __future__ import annotations
+
+import collections
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from convscope import operators, receptive
+from convscope.results import Layer
+
+Shape = tuple[int, ...]
+_PLUMBING = {"getitem", "clone", "alias", "detach", "contiguous", "lift_fresh_copy", "_to_copy", "to", "sym_size", "_assert_tensor_metadata"}
+_COPIES = _PLUMBING - {"sym_size", "_assert_tensor_metadata"}  # plumbing whose value is its input's value
+
+
+def op_name(node: Node) -> str:
+    """'conv2d' for aten.conv2d.default; 'getitem' for Python's own."""
+    schema = getattr(node.target, "_schema", None)
+    return schema.name.split("::")[-1] if schema is not None else getattr(node.target, "__name__", str(node.target))
+
+
+def shape_of(value: Any, batch: int = 1) -> Shape:
+    """The shape of a fake tensor with its free batch axis set to `batch`; of a tuple of tensors, that of the first."""
+    if isinstance(value, (tuple, list)):
+        return shape_of(value[0], batch)
+    return tuple(_size(n, batch) for n in value.shape)
+
+
+def _size(n: Any, batch: int) -> int:
+    if isinstance(n, int):
+        return n
+    expression = n.node.expr
+    return int(expression.subs({symbol: batch for symbol in expression.free_symbols}))
+
+
+def tensor_arguments(node: Node) -> tuple[list[Node | None], dict[str, Any]]:
+    """The tensor arguments of a call in the order of its schema (lists flattened), and the plain settings by name."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return [a for a in node.args if isinstance(a, Node)], {}
+    named: dict[str, Any] = {}
+    for position, argument in enumerate(schema.arguments):
+        if position < len(node.args):
+            named[argument.name] = node.args[position]
+        elif argument.name in node.kwargs:
+            named[argument.name] = node.kwargs[argument.name]
+    tensors: list[Node | None] = []
+    settings: dict[str, Any] = {}
+    for key, value in named.items():
+        if isinstance(value, Node) and _is_tensor(value):
+            tensors.append(value)
+        elif isinstance(value, (list, tuple)) and value and all(isinstance(v, Node) and _is_tensor(v) for v in value):
+            tensors += value
+        else:
+            settings[key] = _plain(value)
+    return tensors, settings
+
+
+def _is_tensor(node: Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) or (isinstance(value, (tuple, list)) and any(isinstance(v, torch.Tensor) for v in value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Node):
+        symbol = value.meta.get("val")
+        return symbol if isinstance(symbol, (int, float, bool)) else str(symbol)
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (int, float, bool, str, type(None))) else str(value)
+
+
+def layers_of(program: ExportedProgram, sizes: dict[str, int], buffers: set[str]) -> tuple[Layer, ...]:
+    """All layers of a graph, in the order in which they run.
+
+    `sizes` gives the number of elements of each parameter placeholder by node name; `buffers` names those that are not learned.
+    """
+    reading = _Reading(program, sizes, buffers)
+    shown = [node for node in program.graph.nodes if reading.is_layer(node)]
+    addresses = _addresses(shown)
+    where: dict[Node, str] = {}
+    counted: set[str] = set()
+    return tuple(reading.layer(node, addresses[node], where, counted) for node in shown)
+
+
+class _Reading:
+    """One pass over a graph: what every node depends on, sees, and is."""
+
+    def __init__(self, program: ExportedProgram, sizes: dict[str, int], buffers: set[str]) -> None:
+        self.inputs = set(program.graph_signature.user_inputs)
+        self.sizes, self.buffers = sizes, buffers
+        self.live: set[Node] = set()  # nodes that depend on the input
+        self.sights: dict[Node, receptive.Sight | None] = {}
+        self.cancelled: set[Node] = set()
+        for node in program.graph.nodes:
+            self._visit(node)
+        self._cancel_permutations(program.graph.nodes)
+
+    def _visit(self, node: Node) -> None:
+        if node.op == "placeholder":
+            if node.name in self.inputs and _is_tensor(node):
+                self.live.add(node)
+                self.sights[node] = receptive.of_image(shape_of(node.meta["val"]))
+            return
+        if node.op != "call_function" or not any(a in self.live for a in node.all_input_nodes) or not _is_tensor(node):
+            return
+        self.live.add(node)
+        name = op_name(node)
+        if name in _COPIES:
+            self.sights[node] = self.sights.get(node.all_input_nodes[0])
+            return
+        tensors, settings = tensor_arguments(node)
+        shapes = _shapes(tensors, 1009)  # a large prime for the batch, so that no reshape can take it for something else
+        operator = operators.read(name, settings, _shapes(tensors, 1))
+        seen = tuple(self.sights.get(t) if t is not None else None for t in tensors)
+        if any(t in self.live and s is None for t, s in zip(tensors, seen, strict=True)):
+            self.sights[node] = None  # one unknown input makes the whole unknown
+            return
+        self.sights[node] = receptive.after(name, operator, settings, shapes, seen, shape_of(node.meta["val"], 1009))
+
+    def _cancel_permutations(self, nodes: Iterable[Node]) -> None:
+        """Two permutations in a row that undo each other (channels-last frameworks leave many) are plumbing."""
+        for node in nodes:
+            if op_name(node) != "permute" or node not in self.live:
+                continue
+            before = node.all_input_nodes[0]
+            if op_name(before) == "permute" and before in self.live and before not in self.cancelled:
+                first, second = before.args[1], node.args[1]
+                if [first[i] for i in second] == list(range(len(first))):  # type: ignore[index,union-attr,arg-type]
+                    self.cancelled.add(node)
+                    if len(before.users) == 1:
+                        self.cancelled.add(before)
+
+    def is_layer(self, node: Node) -> bool:
+        if node not in self.live or node.op != "call_function" or node in self.cancelled:
+            return False
+        return op_name(node) not in _PLUMBING or (op_name(node) == "clone" and "Dropout" in _module(node)[1])
+
+    def layer(self, node: Node, address: str, where: dict[Node, str], counted: set[str]) -> Layer:
+        where[node] = address
+        tensors, settings = tensor_arguments(node)
+        shapes = _shapes(tensors, 1)
+        out = shape_of(node.meta["val"])
+        name = "dropout" if op_name(node) == "clone" else op_name(node)
+        operator = operators.read(name, settings, shapes)
+        mine = [t for t in _parameters(node, self.live) if t.name not in counted]
+        counted |= {t.name for t in mine}
+        sight = self.sights.get(node)
+        path, kind = _module(node)
+        data = [t for t in tensors if t in self.live]
+        return Layer(
+            address=address, operator=name, input_shapes=_shapes(data, 1), output_shape=out,
+            parents=tuple(dict.fromkeys(self._parent(t, where) for t in data if t is not None)),
+            parameters=sum(self.sizes.get(t.name, 0) for t in mine if t.name not in self.buffers),
+            buffers=sum(self.sizes.get(t.name, 0) for t in mine if t.name in self.buffers),
+            macs=operator.macs(*shapes) if operator is not None else 0,
+            fields=None if sight is None or not sight.fields else sight.fields,
+            settings={k: v for k, v in settings.items() if v not in (None, [])},
+            module=path, module_type=kind.rsplit(".", 1)[-1], source=_source(node), node=node.name,
+            unit_axis=sight.unit_dim if sight is not None else (1 if len(out) > 1 else None))
+
+    def _parent(self, node: Node, where: dict[Node, str]) -> str:
+        """The layer that a value comes from, through plumbing."""
+        while node not in where and node.op == "call_function":
+            node = next(a for a in node.all_input_nodes if a in self.live)
+        return where.get(node, "input")
+
+
+def _shapes(nodes: Iterable[Node | None], batch: int) -> tuple[Shape, ...]:
+    return tuple(shape_of(n.meta["val"], batch) for n in nodes if n is not None)
+
+
+def _parameters(node: Node, live: set[Node]) -> list[Node]:
+    """The placeholders that reach this call without passing through the input (weight norm computes on the way)."""
+    found: list[Node] = []
+    for argument in node.all_input_nodes:
+        if argument in live:
+            continue
+        found += [argument] if argument.op == "placeholder" else _parameters(argument, live)
+    return list(dict.fromkeys(found))
+
+
+def _module(node: Node) -> tuple[str, str]:
+    """Path (with '@n' on the n-th call of a reused module) and class of the innermost module that made this call."""
+    stack = node.meta.get("nn_module_stack") or {}
+    if not stack:
+        return "", ""
+    key, (path, kind) = list(stack.items())[-1]
+    call = re.search(r"@(\d+)$", key)
+    return path + (f"@{call[1]}" if call and "@" not in path else ""), kind if isinstance(kind, str) else kind.__name__
+
+
+def _addresses(nodes: list[Node]) -> dict[Node, str]:
+    """A module that made one call lends it its path; several calls in one module are told apart by operation, then by number."""
+    made = collections.Counter(_module(node)[0] for node in nodes)
+    parents = {path.rsplit("@")[0].rsplit(".", i + 1)[0] for path in made for i in range(path.count("."))}
+    taken: collections.Counter[str] = collections.Counter()
+    addresses: dict[Node, str] = {}
+    for node in nodes:
+        full, _ = _module(node)
+        path = full.split("@")[0]
+        name = "dropout" if op_name(node) == "clone" else op_name(node).strip("_")
+        name = "batch_norm" if "batch_norm" in name else name
+        alone = made[full] == 1 and path != "" and path not in parents
+        address = path if alone else (f"{path}.{name}" if path else name)
+        addresses[node] = f"{address}:{taken[address]}" if taken[address] else address
+        taken[address] += 1
+    return addresses
+
+
+def _source(node: Node) -> str:
+    """'net.py:12 in forward: return F.relu(x)': the innermost line outside torch that made this call."""
+    lines = (node.meta.get("stack_trace") or "").strip().splitlines()
+    found = ""
+    for at, line in enumerate(lines):
+        where = re.match(r'\s*File "(.+)", line (\d+), in (\w+)', line)
+        if where is None or re.search(r"[\\/]torch[\\/]", where[1]) or where[1].startswith("torch/"):
+            continue
+        code = lines[at + 1].strip() if at + 1 < len(lines) and not lines[at + 1].lstrip().startswith('File "') else ""
+        found = f"{where[1]}:{where[2]} in {where[3]}" + (f": {code}" if code else "")
+    return found
