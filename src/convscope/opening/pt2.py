@@ -1,8 +1,15 @@
-"""Open a `.pt2` file: a program saved by `torch.export.save`, with its module paths and source lines."""
+"""Open a `.pt2` file: a program saved by `torch.export.save`, with its module paths and source lines.
+
+A `.pt2` is a zip of JSON and raw tensors, but torch's reader unpickles entries that the archive *asks* to have unpickled, and
+falls back to unsafe loading where safe loading fails. So the archive is looked through first, and refused if it asks for that.
+"""
 
 from __future__ import annotations
 
+import io
+import json
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +24,7 @@ from convscope.opening import Source
 def find(path: Path) -> Source:
     if not path.is_file():
         raise OpeningError(f"cannot open {path}", "there is no such file", "save one with torch.export.save(program, 'net.pt2')")
+    refuse_pickles(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -25,6 +33,27 @@ def find(path: Path) -> Source:
         raise OpeningError(f"cannot read {path}", f"{type(problem).__name__}: {str(problem).splitlines()[0][:200]}",
                            "it must be written by torch.export.save") from problem
     return Source(program.module(), path.stem, program=program)
+
+
+def refuse_pickles(path: Path) -> None:
+    """Raise OpeningError for an archive that could run code when it is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            reasons = [n for n in names if "custom_obj" in n or n.endswith((".pkl", ".so", ".pyc"))]
+            for name in names:
+                if name.endswith("_config.json") and '"use_pickle": true' in json.dumps(json.loads(archive.read(name))):
+                    reasons.append(name)
+                if name.endswith(".pt"):
+                    torch.load(io.BytesIO(archive.read(name)), weights_only=True)
+            if not any(n.endswith("archive_format") for n in names):
+                reasons.append("the old archive layout")
+    except Exception as problem:  # not a zip, or an entry that only unsafe loading could read
+        raise OpeningError(f"cannot read {path}", f"{type(problem).__name__}: {str(problem).splitlines()[0][:160]}",
+                           "it must be written by torch.export.save of torch 2.9 or newer") from problem
+    if reasons:
+        raise OpeningError(f"{path} asks to be unpickled, which can run code", f"entries: {', '.join(reasons[:4])}",
+                           "save it again with torch.export.save from plain tensors")
 
 
 def network(source: Source, facts: dict[str, Any]) -> Network:
