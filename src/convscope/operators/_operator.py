@@ -1,19 +1,20 @@
-"""The protocol that every operation follows. See the folder's docstring for the sentences it speaks."""
+"""The protocol that every operation follows. See the folder's docstring for the sentences it speaks.
+
+A leaf writes the methods with the names of its arrays, `forward(self, x, weight, bias=None)`; the protocol's own signatures
+(`*arrays: Any, **named: Any`) are the widest that a type checker lets every leaf narrow.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from convscope.geometry import Window
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 Shape = tuple[int, ...]
-Array = "NDArray[Any]"
+Array = Any  # numpy.ndarray of any size and floating type
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Operator:
     """An operation without learned numbers that keeps its input's size and reads position by position, unless it says otherwise.
 
     Arrays come in the order of `arrays`; an optional one may be missing or None. Sizes are whole shapes, batch included.
+    No method changes an array that it is given.
     """
 
     aten: ClassVar[tuple[str, ...]] = ()  # names in an exported graph: 'conv2d' for aten.conv2d.default
@@ -29,29 +31,36 @@ class Operator:
     formula: ClassVar[str] = ""  # y in terms of x, in one line
 
     @classmethod
-    def read(cls, name: str, settings: dict[str, Any], shapes: tuple[Shape, ...]) -> Self:
+    def read(cls, name: str, settings: dict[str, Any], shapes: tuple[Shape, ...]) -> Operator:
         """Build from a node of an exported graph: the fields that share a name with an ATen argument are taken over."""
         del name, shapes
         wanted = {f.name for f in dataclasses.fields(cls)}
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items() if k in wanted})
 
-    def output_shape(self, *shapes: Shape) -> Shape:
+    def output_shape(self, *shapes: Any, **named: Any) -> Shape:
+        """The size of y, from the sizes of the arrays."""
+        del named
         return shapes[0]
 
     def parameters(self, *shapes: Shape | None) -> int:
+        """How many learned numbers there are among arrays of these sizes."""
         named = zip(self.arrays, shapes, strict=False)
         return sum(prod(shape) for name, shape in named if name in self.learned and shape is not None)
 
-    def macs(self, *shapes: Shape) -> int:
-        del shapes
+    def macs(self, *shapes: Any, **named: Any) -> int:
+        """Multiply-accumulates of one forward pass: products added to an accumulator, in convolutions and matrix products."""
+        del shapes, named
         return 0
 
-    def windows(self, *shapes: Shape) -> tuple[Window | str, ...]:
-        """One entry per spatial axis (axes 2, 3, … of x)."""
+    def windows(self, *shapes: Any, **named: Any) -> tuple[Window | str, ...]:
+        """One entry per spatial axis (axes 2, 3, … of x): what one output position reads along it."""
+        del named
         return (Window(),) * max(len(shapes[0]) - 2, 0)
 
-    def forward(self, *arrays: Any) -> Any:
+    def forward(self, *arrays: Any, **named: Any) -> Any:
+        """y."""
         raise NotImplementedError
 
-    def backward(self, delta: Any, *arrays: Any) -> tuple[Any, ...]:
+    def backward(self, delta: Any, *arrays: Any, **named: Any) -> tuple[Any, ...]:
+        """∂L/∂array for every array given, in their order, from delta = ∂L/∂y; None for one that is None or not differentiable."""
         raise NotImplementedError

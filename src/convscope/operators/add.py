@@ -1,0 +1,85 @@
+"""Sums and differences, element by element, with broadcasting.
+
+    add: y = x + alpha · other        sub: y = x − alpha · other        rsub: y = other − alpha · x
+
+Where branches meet (He et al. 2015, "Deep Residual Learning"), the backward pass hands delta to each of them unchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from convscope.operators._pair import Pair
+
+
+@dataclass(frozen=True)
+class Add(Pair):
+    """What is the sum of two branches?
+
+    Formula: y = x + alpha · other. Shapes: x and other broadcast to y. Units: no parameters, no macs. Raises ShapeError where
+    they do not broadcast, UsageError where `other` is missing. Source: He et al. 2015 (shortcuts).
+
+    >>> import numpy as np
+    >>> Add(1.0).forward(np.array([1.0, 2.0])).tolist()
+    [2.0, 3.0]
+    """
+
+    alpha: float = 1
+
+    aten: ClassVar = ("add",)
+    formula: ClassVar = "y = x + alpha · other"
+
+    def _value(self, x: Any, other: Any) -> Any:
+        return x + self.alpha * other
+
+    def _slopes(self, delta: Any, x: Any, other: Any) -> tuple[Any, Any]:
+        return delta, self.alpha * delta
+
+
+@dataclass(frozen=True)
+class Sub(Pair):
+    """What is the difference of two branches?
+
+    Formula: y = x − alpha · other. Shapes: x and other broadcast to y. Units: no parameters, no macs. Raises ShapeError where
+    they do not broadcast, UsageError where `other` is missing. Source: elementary.
+
+    >>> import numpy as np
+    >>> Sub(1.0).forward(np.array([1.0, 2.0])).tolist()
+    [0.0, 1.0]
+    """
+
+    alpha: float = 1
+
+    aten: ClassVar = ("sub",)
+    formula: ClassVar = "y = x − alpha · other"
+
+    def _value(self, x: Any, other: Any) -> Any:
+        return x - self.alpha * other
+
+    def _slopes(self, delta: Any, x: Any, other: Any) -> tuple[Any, Any]:
+        return delta, -self.alpha * delta
+
+
+@dataclass(frozen=True)
+class RSub(Pair):
+    """What is left of `other` when x is taken away (1 − x, say)?
+
+    Formula: y = other − alpha · x. Shapes: x and other broadcast to y. Units: no parameters, no macs. Raises ShapeError where
+    they do not broadcast, UsageError where `other` is missing. Source: elementary.
+
+    >>> import numpy as np
+    >>> RSub(1.0).forward(np.array([1.0, 2.0])).tolist()
+    [0.0, -1.0]
+    """
+
+    alpha: float = 1
+
+    aten: ClassVar = ("rsub",)
+    formula: ClassVar = "y = other − alpha · x"
+
+    def _value(self, x: Any, other: Any) -> Any:
+        return other - self.alpha * x
+
+    def _slopes(self, delta: Any, x: Any, other: Any) -> tuple[Any, Any]:
+        return -self.alpha * delta, delta

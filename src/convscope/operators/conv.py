@@ -1,0 +1,139 @@
+"""Convolution: every output is the same weighted sum, taken at another place.
+
+    y[b, k, i] = bias[k] + Σ_c Σ_t weight[k, c, t] · x[b, c, i·stride − padding + t·dilation]
+
+(one spatial axis written; two or three work alike). With G groups, output channel k reads only the C/G input channels of its
+group. It is a cross-correlation: the kernel is not flipped.
+
+Sources: LeCun et al. 1989, "Backpropagation Applied to Handwritten Zip Code Recognition"; sizes after Dumoulin and Visin 2016;
+dilation after Yu and Koltun 2016; groups after Krizhevsky et al. 2012.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar
+
+from convscope.errors import ShapeError
+from convscope.geometry import Window, output_size
+from convscope.operators._operator import Operator, Shape
+from convscope.operators._windows import Numbers, add_back, cropped, cut, padded, per_axis, require_rank
+
+
+@dataclass(frozen=True)
+class Conv(Operator):
+    """Which weighted sum of its neighbourhood does each position compute?
+
+    Shapes: x (B, C, H, W), weight (K, C/groups, kh, kw), bias (K,), y (B, K, h, w); 1 to 3 spatial axes.
+    Units: macs counts B·K·h·w·(C/groups)·kh·kw products; adding the bias is not counted, windows over padding are.
+    `padding` is a number of pixels on both sides, 'valid' (none) or 'same' (with stride 1 the size stays; an odd rest goes to
+    the end). Raises ShapeError where channels, groups or sizes do not fit.
+    Misleads: near the border zeros are read as if they were image.
+    Source: LeCun et al. 1989.
+
+    >>> Conv(stride=4, padding=2).output_shape((1, 3, 224, 224), (64, 3, 11, 11))
+    (1, 64, 55, 55)
+    """
+
+    stride: Numbers = 1
+    padding: Numbers | str = 0
+    dilation: Numbers = 1
+    groups: int = 1
+
+    aten: ClassVar = ("conv1d", "conv2d", "conv3d")  # and 'convolution', which ConvTranspose reads for both
+    arrays: ClassVar = ("x", "weight", "bias")
+    learned: ClassVar = ("weight", "bias")
+    formula: ClassVar = "y[b,k,i] = bias[k] + Σ_c Σ_t weight[k,c,t] · x[b,c,i·stride − padding + t·dilation]"
+
+    def output_shape(self, x: Shape, weight: Shape, bias: Shape | None = None) -> Shape:
+        self._check(x, weight, bias)
+        _, end = self._paddings(weight)
+        sizes = (output_size(n, w.kernel, w.stride, w.padding, w.dilation, padding_end=q)
+                 for n, w, q in zip(x[2:], self.windows(x, weight), end, strict=True))
+        return (x[0], weight[0], *sizes)
+
+    def parameters_without_sharing(self, x: Shape, weight: Shape, bias: Shape | None = None) -> int:
+        """How many learned numbers would there be if every position had weights (and a bias) of its own?
+
+        >>> Conv(stride=4).parameters_without_sharing((1, 3, 227, 227), (96, 3, 11, 11), (96,))
+        105705600
+        """
+        neurons = prod(self.output_shape(x, weight, bias)[1:])
+        return neurons * (prod(weight[1:]) + (bias is not None))
+
+    def macs(self, x: Shape, weight: Shape, bias: Shape | None = None) -> int:
+        return prod(self.output_shape(x, weight, bias)) * prod(weight[1:])
+
+    def windows(self, x: Shape, weight: Shape, bias: Shape | None = None) -> tuple[Window | Any, ...]:
+        del x, bias
+        rank = len(weight) - 2
+        facts = (weight[2:], per_axis(self.stride, rank, "stride"), self._paddings(weight)[0], per_axis(self.dilation, rank, "dilation"))
+        return tuple(Window(*each) for each in zip(*facts, strict=True))
+
+    def forward(self, x: Any, weight: Any, bias: Any = None) -> Any:
+        out = self.output_shape(x.shape, weight.shape, None if bias is None else bias.shape)
+        # (G, B·positions, C/G·kernel) @ (G, C/G·kernel, K/G): one matrix product a group
+        y = self._columns(x, weight.shape, out[2:]) @ self._matrices(weight).transpose(0, 2, 1)
+        y = y.reshape(self.groups, x.shape[0], prod(out[2:]), out[1] // self.groups).transpose(1, 0, 3, 2).reshape(out)
+        return y if bias is None else y + bias.reshape(-1, *(1,) * (len(out) - 2))
+
+    def backward(self, delta: Any, x: Any, weight: Any, *bias: Any) -> tuple[Any, ...]:
+        sums = tuple(None if b is None else delta.sum(axis=(0, *range(2, delta.ndim))) for b in bias)
+        return (self.input_gradient(delta, weight, x.shape[2:]), self.weight_gradient(delta, x, weight.shape), *sums)
+
+    def input_gradient(self, delta: Any, weight: Any, sizes: Shape) -> Any:
+        """∂L/∂x of spatial size `sizes`: delta · weight, added back to each window's pixels. (Also: a transposed convolution.)"""
+        rank, positions = len(sizes), delta.shape[2:]
+        columns = self._rows(delta) @ self._matrices(weight)
+        columns = columns.reshape(self.groups, delta.shape[0], prod(positions), weight.shape[1], prod(weight.shape[2:]))
+        channels = self.groups * weight.shape[1]
+        columns = columns.transpose(1, 0, 3, 2, 4).reshape(delta.shape[0], channels, *positions, *weight.shape[2:])
+        start, end = self._paddings(weight.shape)
+        full = tuple(n + p + q for n, p, q in zip(sizes, start, end, strict=True))
+        return cropped(add_back(columns, full, per_axis(self.stride, rank), per_axis(self.dilation, rank)), start, sizes)
+
+    def weight_gradient(self, delta: Any, x: Any, weight: Shape) -> Any:
+        """∂L/∂weight: delta · window, summed over images and positions."""
+        return (self._rows(delta).transpose(0, 2, 1) @ self._columns(x, weight, delta.shape[2:])).reshape(weight)
+
+    def _columns(self, x: Any, weight: Shape, positions: Shape) -> Any:
+        """im2col: (G, B·positions, C/G·kernel), one row per window."""
+        rank, (b, g) = len(positions), (x.shape[0], self.groups)
+        view = cut(padded(x, *self._paddings(weight)), weight[2:], per_axis(self.stride, rank), per_axis(self.dilation, rank))
+        view = view[(..., *(slice(n) for n in positions), *(slice(None),) * rank)]
+        view = view.reshape(b, g, weight[1], prod(positions), prod(weight[2:]))
+        return view.transpose(1, 0, 3, 2, 4).reshape(g, b * prod(positions), prod(weight[1:]))
+
+    def _rows(self, delta: Any) -> Any:
+        """(B, K, h, w) -> (G, B·positions, K/G), rows as in `_columns`."""
+        b, k, n = *delta.shape[:2], prod(delta.shape[2:])
+        return delta.reshape(b, self.groups, k // self.groups, n).transpose(1, 0, 3, 2).reshape(self.groups, b * n, k // self.groups)
+
+    def _matrices(self, weight: Any) -> Any:
+        """The kernels as one matrix per group: (G, K/G, C/G·kernel)."""
+        return weight.reshape(self.groups, weight.shape[0] // self.groups, prod(weight.shape[1:]))
+
+    def _paddings(self, weight: Shape) -> tuple[Shape, Shape]:
+        """Pixels before and after, per spatial axis."""
+        rank = len(weight) - 2
+        if not isinstance(self.padding, str):
+            both = per_axis(self.padding, rank, "padding")
+            return both, both
+        if self.padding not in ("same", "valid"):
+            raise ShapeError(f"padding {self.padding!r} is not known", "a word must be 'same' or 'valid'", "or give a number of pixels")
+        dilation = per_axis(self.dilation, rank, "dilation")
+        spans = [d * (k - 1) if self.padding == "same" else 0 for k, d in zip(weight[2:], dilation, strict=True)]
+        return tuple(n // 2 for n in spans), tuple(n - n // 2 for n in spans)
+
+    def _check(self, x: Shape, weight: Shape, bias: Shape | None) -> None:
+        rank = require_rank(x, "a convolution")
+        if len(weight) - 2 != rank:
+            raise ShapeError(f"a kernel of shape {weight} does not fit an input of shape {x}",
+                             f"{len(weight) - 2} spatial axes against {rank}", "use a kernel of the input's rank")
+        if x[1] != weight[1] * self.groups or weight[0] % self.groups:
+            raise ShapeError(f"a kernel of shape {weight} in {self.groups} groups does not fit {x[1]} channels",
+                             f"it reads {weight[1] * self.groups} channels and makes {weight[0]}", "match channels and groups")
+        if bias is not None and bias != (weight[0],):
+            raise ShapeError(f"a bias of shape {bias} does not fit {weight[0]} output channels", "",
+                             f"use a bias of shape ({weight[0]},)")

@@ -1,0 +1,89 @@
+"""Max pooling: the largest value of every window, channel by channel.
+
+    y[b, c, i] = max_t x[b, c, i·stride − padding + t·dilation]
+
+The backward pass gives all of delta to the pixel that won. Of equal pixels the first in row order wins, as in PyTorch.
+
+Sources: Riesenhuber and Poggio 1999, "Hierarchical models of object recognition in cortex"; Scherer, Müller, Behnke 2010,
+"Evaluation of Pooling Operations in Convolutional Architectures for Object Recognition".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from convscope.errors import ShapeError
+from convscope.geometry import Window
+from convscope.operators._operator import Operator, Shape
+from convscope.operators._windows import Numbers, cut, padded, per_axis, pooled_shape, pooling_windows
+
+
+@dataclass(frozen=True)
+class MaxPool(Operator):
+    """Which is the largest value in each window, and where does it stand?
+
+    Shapes: x (B, C, H, W), y (B, C, h, w); 1 to 3 spatial axes. Units: no parameters, no macs (comparisons are no products).
+    `stride` None or empty means the kernel's size. `ceil_mode` lets a last window hang over the end. Padding never wins.
+    `forward` gives y; `forward_with_indices` also the winners, counted in row order over one channel's map, as PyTorch does.
+    Raises ShapeError where a window does not fit or holds no pixel at all. Misleads: NaN beats every number.
+    Source: Riesenhuber and Poggio 1999.
+
+    >>> MaxPool(2).forward(np.arange(16.0).reshape(1, 1, 4, 4)).tolist()
+    [[[[5.0, 7.0], [13.0, 15.0]]]]
+    """
+
+    kernel_size: Numbers
+    stride: Numbers | None = None
+    padding: Numbers = 0
+    dilation: Numbers = 1
+    ceil_mode: bool = False
+
+    aten: ClassVar = ("max_pool1d", "max_pool2d", "max_pool3d",
+                      "max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices")
+    formula: ClassVar = "y[b,c,i] = max_t x[b,c,i·stride − padding + t·dilation]"
+
+    def output_shape(self, x: Shape) -> Shape:
+        return pooled_shape(x, self.windows(x), self.ceil_mode)
+
+    def windows(self, x: Shape) -> tuple[Window | Any, ...]:
+        return pooling_windows(x, self.kernel_size, self.stride, self.padding, self.dilation)
+
+    def forward(self, x: Any) -> Any:
+        return self.forward_with_indices(x)[0]
+
+    def forward_with_indices(self, x: Any) -> tuple[Any, Any]:
+        """y and the winners (B, C, h, w): flat positions within a map (H, W)."""
+        out, sizes = self.output_shape(x.shape), x.shape[2:]
+        places = np.arange(prod(sizes)).reshape(1, 1, *sizes)
+        values = self._cut(x, out, -np.inf)
+        places = self._cut(places, out, -1)[0, 0]
+        if (places < 0).all(axis=-1).any():
+            raise ShapeError(f"a max-pooling window over {sizes} holds no pixel", "it lies in the padding altogether",
+                             "use less padding or dilation")
+        y = values.max(axis=-1)
+        # The first pixel (not padding) that equals the maximum; argmax alone could answer padding where pixels are −∞.
+        winner = (((values == y[..., None]) | np.isnan(values)) & (places >= 0)).argmax(axis=-1)
+        return y, np.take_along_axis(np.broadcast_to(places, values.shape), winner[..., None], axis=-1)[..., 0]
+
+    def backward(self, delta: Any, x: Any) -> tuple[Any, ...]:
+        _, winners = self.forward_with_indices(x)
+        b, c, n = *x.shape[:2], prod(x.shape[2:])
+        grad = np.zeros((b * c, n), delta.dtype)
+        np.add.at(grad, (np.arange(b * c)[:, None], winners.reshape(b * c, -1)), delta.reshape(b * c, -1))
+        return (grad.reshape(x.shape),)
+
+    def _cut(self, x: Any, out: Shape, value: float) -> Any:
+        """All windows, each as one row: (B, C, h, w, kernel)."""
+        windows = self.windows(x.shape)
+        before = tuple(w.padding for w in windows)
+        # In ceil mode the last window may end beyond the padding; in floor mode pixels may be left over.
+        ends = ((o - 1) * w.stride + w.dilation * (w.kernel - 1) + 1 for o, w in zip(out[2:], windows, strict=True))
+        after = tuple(max(end - n - p, 0) for end, n, p in zip(ends, x.shape[2:], before, strict=True))
+        rank = x.ndim - 2
+        view = cut(padded(x, before, after, value), tuple(w.kernel for w in windows), tuple(w.stride for w in windows),
+                   tuple(w.dilation for w in windows))
+        return view.reshape(*view.shape[:2 + rank], -1)
