@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,7 +133,7 @@ class Collection:
         return self.take(np.flatnonzero(~mask)), self.take(np.flatnonzero(mask))
 
     def batches(self, preprocess: Callable[[Pixels], NDArray[np.float32]], batch_size: int, start: int = 0,
-                stop: int | None = None, order: NDArray[np.integer] | None = None) -> Iterator[Batch]:
+                stop: int | None = None, order: NDArray[np.integer] | None = None) -> Generator[Batch, None, None]:
         """Images `start … stop − 1` (of `order`, if given) in batches; what fails goes to `skipped` and is left out.
 
         A batch spans `batch_size` positions, so it is smaller where images fail, and absent where all of them do.

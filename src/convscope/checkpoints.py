@@ -1,0 +1,62 @@
+"""Keep a training run on disk so that it survives `kill -9`: a whole new file beside the old one, then one rename.
+
+A reader sees the old file or the new one, never half of one (a rename within a folder is atomic; the bytes are forced to
+disk before it). Files hold tensors, numbers, strings, lists and dicts only and are read with `weights_only=True`: reading
+runs no code.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convscope.errors import StoreError, UsageError
+
+FORMAT = "convscope training run 1"
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint. Killed meanwhile, it leaves the one before and a `….partial` for the next write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        torch.save({"format": FORMAT, **state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """Read a checkpoint of the run that `identity` describes. Errors: StoreError (damaged), UsageError (of another run)."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise StoreError(f"cannot read the checkpoint {path}", f"{type(error).__name__}: {str(error).splitlines()[0]}",
+                         "remove it to start anew") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise StoreError(f"{path} is no checkpoint of a training run", "it was not written by `fit`", "give another path")
+    found = list(_differences(state["identity"], identity))
+    if found:
+        raise UsageError(f"the checkpoint {path} is of another run", "; ".join(found)[:500],
+                         "repeat the call that made it, or give another path")
+    return state
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], name: str = "") -> list[str]:
+    found: list[str] = []
+    for key in {**there, **here}:
+        a, b = there.get(key), here.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{name}{key}.")
+        elif a != b and not (key == "epochs" and here.get("schedule") == "constant"):  # a constant rate may go on longer
+            found.append(f"{name}{key}: {_short(a)} there, {_short(b)} here")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

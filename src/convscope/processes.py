@@ -1,0 +1,46 @@
+"""One process or many: who this is, and sums over all. Started by `torchrun --nproc-per-node N`, or by the caller."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class Group(NamedTuple):
+    """Which process of how many this is."""
+
+    rank: int = 0
+    world: int = 1
+
+    def add_up(self, values: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.world > 1:
+            dist.all_reduce(values)
+        return values
+
+    def copy_from_first(self, values: Tensor) -> None:
+        """What process 0 has, in place."""
+        if self.world > 1:
+            dist.broadcast(values, 0)
+
+
+@contextlib.contextmanager
+def processes(device: torch.device) -> Iterator[Group]:
+    """The group that this process is in: the caller's, or the one that `torchrun` declares (gloo on CPU, NCCL on GPU)."""
+    if not dist.is_available():
+        yield Group()
+        return
+    ours = not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if ours:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Group(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Group()
+    finally:
+        if ours:
+            dist.destroy_process_group()
