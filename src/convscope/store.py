@@ -266,8 +266,10 @@ def _encode(value: Any, arrays: list[np.ndarray], where: str) -> Any:
             raise _refusal(value, where)
         arrays.append(array)
         return {"~": "array" if isinstance(value, np.ndarray) else "scalar", "is": f"a{len(arrays) - 1}"}
-    if value is None or type(value) in (bool, int, str):
+    if value is None or type(value) in (bool, int):
         return value
+    if isinstance(value, str):
+        return str.__str__(value)  # a subclass such as torch's version string is kept as the words it is
     if type(value) is float:
         return value if math.isfinite(value) else {"~": "float", "is": repr(value)}
     if type(value) is Fraction:

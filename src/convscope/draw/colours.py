@@ -68,6 +68,8 @@ def _sequential() -> RGB:
 
 DIVERGING: RGB = _diverging()  # (511, 3), white in the middle
 SEQUENTIAL: RGB = _sequential()  # (256, 3)
+# Eight colours for classes that stay apart for colour-blind readers (Okabe and Ito 2008, "Color Universal Design").
+CLASSES = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#000000", "#b8a800")
 HATCH: RGB = np.array([[128, 128, 128], [168, 168, 168]], np.uint8)  # two greys that neither map contains
 
 

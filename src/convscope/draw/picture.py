@@ -1,0 +1,113 @@
+"""Picture: a sheet of tiles, one a unit, each with its caption; the scale of the colours is stated and drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope.draw import colours, raster, words
+from convscope.draw.listing import Column, Listing
+from convscope.errors import ShapeError, UsageError
+from convscope.results import Picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 144  # tiles in a figure
+ROWS = 60  # rows in a text
+
+
+def figure(result: Picture) -> Figure:
+    from convscope.draw.paper import FAINT, Paper, fitted
+
+    count, drawn = len(result.tiles), min(len(result.tiles), MOST)
+    notes = [words.shown(drawn, count, "tiles"), *result.notes, words.origin(result.origin)]
+    notes = [n for n in notes if n]
+    if not drawn:
+        return Paper.of(4, 0.3, result.title or "picture", "there are no tiles", notes).figure
+    rgb, stated = colour(result)
+    height, width = rgb.shape[1:3]
+    cell = 2.0 if drawn <= 3 else 1.5 if drawn <= 12 else 0.95 if drawn <= 48 else 0.62  # inches, the longer side of a tile
+    wide, high = (cell, cell * height / width) if width >= height else (cell * width / height, cell)
+    columns = min(drawn, max(1, int(7.6 / (wide + 0.06))))
+    prefix, captions = _captions(result)
+    step = high + 0.2
+    rows = -(-drawn // columns)
+    bar = result.scale == "shared"
+    title = " · ".join(t for t in (result.title, prefix) if t) or "picture"
+    drawing = columns * (wide + 0.06)
+    below = f"{count} tiles of {_size(result)} · {stated}"
+    paper = Paper.of(drawing + (0.7 if bar else 0), rows * step, title, below, notes)
+    for i in range(drawn):
+        x, y = i % columns * (wide + 0.06), i // columns * step
+        paper.picture(rgb[i], x, y, wide, high)
+        paper.text(x + wide / 2, y + high + 0.09, fitted(captions[i], wide, 6.5), size=6.5, colour=FAINT, ha="center")
+    if bar:
+        low, high_end = _ends(result)
+        tall = min(rows * step - 0.2, 2.2)
+        paper.colour_bar(colours.DIVERGING if result.signed else colours.SEQUENTIAL, drawing + 0.1, 0, tall, low, high_end)
+    return paper.figure
+
+
+def renderable(result: Picture) -> Listing:
+    columns = [Column("unit"), Column("lowest", right=True, rank=len(result.values) + 1),
+               Column("highest", right=True, rank=len(result.values) + 2)]
+    columns[1:1] = [Column(words.clean(name), right=True, rank=i + 1) for i, name in enumerate(result.values)]
+    rows: list[list[str]] = []
+    for i in range(min(len(result.tiles), ROWS)):
+        low, high = colours.bounds(result.tiles[i])
+        rows.append([words.clean(result.units[i]), *(words.value(v[i]) for v in result.values.values()), words.number(low),
+                     words.number(high)])
+    stated = colour(result)[1] if len(result.tiles) else "there are no tiles"
+    left = f"{len(rows)} of {len(result.tiles):,} tiles listed; .npz holds all" if len(rows) < len(result.tiles) else ""
+    notes = (stated, left, *result.notes, words.origin(result.origin))
+    title = f"{result.title or 'picture'}  {len(result.tiles):,} tiles of {_size(result)}"
+    return Listing(title, tuple(columns), rows, notes=tuple(n for n in notes if n))
+
+
+def html(result: Picture) -> str:
+    from convscope.draw import paper
+
+    return paper.html(figure(result), f"{len(result.tiles)} tiles: {result.title}", renderable(result))
+
+
+def colour(result: Picture) -> tuple[NDArray[np.uint8], str]:
+    """All tiles as (U, h, w, 3) uint8, and the words that state their scale."""
+    tiles = result.tiles
+    if result.scale not in ("shared", "each", "rgb"):
+        raise UsageError(f"a picture's scale is {result.scale!r}", "", "use 'shared', 'each' or 'rgb'")
+    ranks = (4,) if result.scale == "rgb" else (3,)
+    if tiles.ndim not in ranks or (result.scale == "rgb" and (tiles.shape[3] != 3 or tiles.dtype != np.uint8)):
+        wanted = "(U, h, w, 3) uint8" if result.scale == "rgb" else "(U, h, w)"
+        raise ShapeError(f"tiles of scale {result.scale!r} must be {wanted}", f"got {tiles.shape} {tiles.dtype}",
+                         "set the scale that the tiles have")
+    if result.scale == "rgb":
+        return tiles, "colours as they are"
+    rgb, stated = raster.paint(tiles, signed=result.signed, each=result.scale == "each")
+    return rgb, stated + ("; hatched: no number" if tiles.dtype.kind == "f" and np.isnan(tiles).any() else "")
+
+
+def _ends(result: Picture) -> tuple[float, float]:
+    if result.signed:
+        limit = colours.limit(result.tiles)
+        return -limit, limit
+    return colours.bounds(result.tiles)
+
+
+def _size(result: Picture) -> str:
+    return "×".join(map(str, result.tiles.shape[1:3]))
+
+
+def _captions(result: Picture) -> tuple[str, list[str]]:
+    """The layer, if all units are of one, and what each caption has of its own, with its first value."""
+    units = [words.clean(u) for u in result.units]
+    layers = {u.rpartition("/")[0] for u in units}
+    prefix = f"{layers.pop()}/" if len(layers) == 1 and "" not in layers and len(units) > 1 else ""
+    values: NDArray[Any] | None = next(iter(result.values.values()), None)
+    own = [u[len(prefix):] for u in units]
+    if values is not None and np.ndim(values) == 1:
+        own = [f"{u} · {words.number(v, 3)}" for u, v in zip(own, values, strict=True)]
+        return f"{prefix}unit · {words.clean(next(iter(result.values)))}", own
+    return f"{prefix}unit" if prefix else "", own

@@ -1,0 +1,189 @@
+"""Trace: a row for each layer; sizes, costs and receptive field with their units, and totals that are sums of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from convscope import geometry
+from convscope.draw import words
+from convscope.draw.listing import Column, Listing
+from convscope.errors import ShapeError
+from convscope.results import Layer, Trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MACS = ("MACs: multiply-accumulates of convolutions and matrix products, one image; 1 MAC = 2 FLOPs; "
+        "biases and element-wise work not counted")
+FIELD = ("field: receptive field, size /stride start, in input pixels: position i sees start + i·stride … + size − 1; "
+         "'all': the whole axis; sees: the largest share of the image that one position sees")
+HULL = "~ after a field: branches of unequal stride met, or upsampling; it is a hull, of which a position sees a part"
+SAVED = "saved: bytes kept for the backward pass, one image, measured; 1 MB = 1,000,000 bytes"
+COLUMNS = (
+    Column("layer"),
+    Column("operator", rank=3),
+    Column("output", right=True, meaning="output of one image: units × height × width"),
+    Column("parameters", right=True, meaning="weights and biases; a shared tensor is counted once"),
+    Column("MACs", right=True, meaning=MACS),
+    Column("field", right=True, rank=2, meaning=FIELD),
+    Column("sees", right=True, rank=4, meaning="the largest share of the image that one position sees"),
+    Column("saved", right=True, rank=5, meaning=SAVED),
+    Column("size formula", rank=6, meaning="output size along the height (and width, where it differs)"),
+)
+
+
+def renderable(result: Trace) -> Listing:
+    return _listing(result)
+
+
+def html(result: Trace) -> str:
+    return _listing(result).html()
+
+
+def records(result: Trace) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows for a CSV file: plain numbers, one column an axis."""
+    header = ["layer", "operator", "input", "output", "parameters", "buffers", "macs", "saved_bytes", "field_size",
+              "field_stride", "field_start", "coverage", "size_formula", "parents", "module", "module_type", "source"]
+    rows = [[k.address, k.operator, " ".join(words.shape(s) for s in k.input_shapes), words.shape(k.output_shape),
+             k.parameters, k.buffers, k.macs, k.saved, *_field_values(k), coverage(k, result.input_shape), formula(k),
+             " ".join(k.parents), k.module, k.module_type, k.source] for k in result.layers]
+    return header, rows
+
+
+def figure(result: Trace) -> Figure:
+    """Where do parameters, multiply-accumulates and activations sit? Three bars a layer, from input to output."""
+    from convscope.draw.paper import Paper
+
+    layers = result.layers
+    measures = [("parameters", [k.parameters for k in layers]), ("MACs", [k.macs for k in layers]),
+                ("output values", [prod(k.output_shape) for k in layers])]
+    if all(k.saved is not None for k in layers):
+        measures.append(("saved bytes", [k.saved or 0 for k in layers]))
+    labels = len(layers) <= 60  # beyond that, names would lie on each other
+    row = 0.17 if labels else max(0.02, 9 / max(len(layers), 1))
+    left, panel = (2.1 if labels else 0.7), 1.75
+    wide = left + len(measures) * (panel + 0.2) + 0.2
+    paper = Paper.of(wide, row * len(layers), result.name or "trace", _headline(result), _notes(result)[:1])
+    for m, (name, sizes) in enumerate(measures):
+        ax = paper.axes(left + m * (panel + 0.2), 0.3, panel, row * len(layers) - 0.3 + 0.3)
+        ax.barh(range(len(layers)), sizes, height=0.72, color="#2d6cb5", linewidth=0)
+        ax.set(ylim=(len(layers) - 0.4, -0.6), xlim=(0, max([*sizes, 1]) * 1.02), xticks=[], yticks=[])
+        paper.text(left + m * (panel + 0.2), 0.2, f"{name}: largest {words.short(max([*sizes, 0]))}", size=7.5)
+    for i, layer in enumerate(layers if labels else ()):
+        paper.text(left - 0.1, 0.3 + row * (i + 0.5), words.clean(layer.address)[-32:], size=6.5, ha="right", va="center")
+    if not labels:
+        paper.text(left - 0.1, 0.4, "input", size=7, ha="right")
+        paper.text(left - 0.1, row * len(layers) + 0.2, "output", size=7, ha="right")
+    return paper.figure
+
+
+def formula(layer: Layer) -> str:
+    """The output size of a window operation with its numbers filled in, '' where the layer has no window or does not say."""
+    settings = layer.settings
+    kernel = settings.get("kernel_size", settings.get("kernel"))
+    if kernel is None or not layer.input_shapes or "transposed" in layer.operator or settings.get("transposed"):
+        return ""
+    before, after = layer.input_shapes[0][2:], layer.output_shape[2:]
+    found: list[str] = []
+    for axis, (n, out) in enumerate(zip(before, after, strict=False)):
+        k, d, p = (_along(v, axis) for v in (kernel, settings.get("dilation", 1), settings.get("padding", 0)))
+        s = _along(settings.get("stride") or kernel, axis)
+        up = bool(settings.get("ceil_mode"))
+        try:
+            if not all(isinstance(v, int) for v in (k, s, p, d)) or geometry.output_size(n, k, s, p, d, up) != out:
+                return ""  # the layer pads by a rule of its own; the formula would not be its formula
+        except ShapeError:
+            return ""
+        found.append(geometry.size_formula(n, k, s, p, d, out, up))
+    return " × ".join(dict.fromkeys(found))
+
+
+def coverage(layer: Layer, input_shape: Sequence[int]) -> float | None:
+    """The largest share of the image's area that one position sees, 0 … 1; None where the layer has no field."""
+    if layer.fields is None:
+        return None
+    return prod(f.coverage(n) for f, n in zip(layer.fields, input_shape[2:], strict=False))
+
+
+def field(layer: Layer) -> str:
+    """The receptive field in one word: '195×195 /32 −64'."""
+    if not layer.fields:
+        return "–"
+    sizes = "×".join("all" if f.size is None else str(f.size) for f in layer.fields)
+    steps = list(dict.fromkeys(words.number(f.stride) for f in layer.fields if f.size is not None))
+    starts = list(dict.fromkeys(words.number(f.start) for f in layer.fields if f.size is not None))
+    hull = "" if all(f.aligned for f in layer.fields) else "~"
+    return " ".join(p for p in (sizes + hull, "/" + ",".join(steps) if steps else "", ",".join(starts)) if p)
+
+
+def _along(setting: Any, axis: int) -> Any:
+    """A setting along one axis: 3, [3, 5] or [3] for all axes alike."""
+    if isinstance(setting, (list, tuple)):
+        return setting[axis if len(setting) > axis else -1] if setting else None
+    return setting
+
+
+def _field_values(layer: Layer) -> list[str]:
+    fields = layer.fields or ()
+    return ["×".join("all" if f.size is None else str(f.size) for f in fields), "×".join(str(f.stride) for f in fields),
+            "×".join(str(f.start) for f in fields)]
+
+
+def _listing(result: Trace) -> Listing:
+    rows: list[list[str]] = []
+    for k in result.layers:
+        seen = coverage(k, result.input_shape)
+        rows.append([k.address, _operator(k), words.shape(k.output_shape), words.count(k.parameters), words.short(k.macs),
+                     field(k), "–" if seen is None else _percent(seen), _bytes(k.saved), formula(k)])
+    total = ["total", f"{len(rows)} layers", "", words.count(result.parameters), words.short(result.macs), "", "",
+             _bytes(_saved(result)), ""]
+    used = [c for c in range(len(COLUMNS)) if c < 5 or any(row[c] not in ("", "–") for row in rows)]
+    pick = [[row[c] for c in used] for row in [*rows, total]]
+    addresses = [k.address for k in result.layers]
+    faint = [_shared(a, b) for a, b in zip(["", *addresses], addresses, strict=False)]
+    title = f"{result.name}  {_headline(result)}"
+    return Listing(title.strip(), tuple(COLUMNS[c] for c in used), pick[:-1], pick[-1], _notes(result), faint)
+
+
+def _headline(result: Trace) -> str:
+    return (f"input {words.shape(result.input_shape)} · {len(result.layers)} layers · "
+            f"{words.count(result.parameters)} parameters · {words.short(result.macs)} MACs")
+
+
+def _notes(result: Trace) -> tuple[str, ...]:
+    notes = [f"in all: {words.count(result.parameters)} parameters, {words.count(result.macs)} MACs"
+             + (f", {words.count(_saved(result) or 0)} bytes saved" if _saved(result) is not None else ""), MACS]
+    if any(k.fields for k in result.layers):
+        notes.append(FIELD)
+    if any(not f.aligned for k in result.layers for f in k.fields or ()):
+        notes.append(HULL)
+    if any(k.saved is not None for k in result.layers):
+        notes.append(SAVED)
+    return (*notes, *result.notes)
+
+
+def _saved(result: Trace) -> int | None:
+    """Bytes of all layers, None unless every layer was measured."""
+    sizes = [k.saved for k in result.layers]
+    return None if not sizes or None in sizes else sum(s for s in sizes if s is not None)
+
+
+def _operator(layer: Layer) -> str:
+    """The operator's everyday name: '_native_batch_norm_legit_no_training' is a batch norm."""
+    return "batch_norm" if "batch_norm" in layer.operator else layer.operator.strip("_")
+
+
+def _bytes(size: int | None) -> str:
+    return "–" if size is None else words.short(size, "B")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{words.number(100 * share, 2)} %"
+
+
+def _shared(before: str, address: str) -> int:
+    """How many characters of an address repeat the modules of the row before."""
+    same = next((i for i, (a, b) in enumerate(zip(before, address, strict=False)) if a != b), min(len(before), len(address)))
+    return address.rfind(".", 0, same) + 1
