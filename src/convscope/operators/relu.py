@@ -1,0 +1,36 @@
+"""Rectified linear unit: y = max(x, 0).
+
+Source: Nair and Hinton 2010, "Rectified Linear Units Improve Restricted Boltzmann Machines".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from convscope.operators._elementwise import Elementwise
+from convscope.operators._operator import Array
+
+
+@dataclass(frozen=True)
+class ReLU(Elementwise):
+    """Is there any evidence, and how much?
+
+    Shapes: any. Slope 1 where x > 0, else 0; at the kink x = 0 it is 0.
+    Misleads: a unit that is negative on all data has no gradient and never learns again.
+
+    >>> import numpy as np
+    >>> ReLU().forward(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
+    """
+
+    aten: ClassVar = ("relu",)
+    formula: ClassVar = "y = max(x, 0)"
+
+    def value(self, x: Array) -> Array:
+        return np.maximum(x, 0)
+
+    def slope(self, x: Array) -> Array:
+        return x > 0
