@@ -1,3 +1,60 @@
-"""convscope opens up a convolutional network."""
+"""convscope opens up a convolutional network: what every operation computes, which pixels decided, what each unit has learned.
+
+    import convscope as cs
+    net = cs.open(model, example=x)          # a module, or a reference such as 'zoo:resnet18'
+    net.trace()                              # every layer: sizes, parameters, MACs, receptive field
+    heat = cs.attribute(net, image)          # which pixels decided
+    cs.atlas(net, images, out="atlas/")      # everything, for a browser
+
+Names are imported when they are first used, so that `import convscope` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from convscope.actions import atlas, attribute, demo, feature, fit, open, predict, respond, study, trace
+    from convscope.data import open_collection
+    from convscope.images import Preprocess
+    from convscope.network import Network
+
+_WHERE = {
+    **dict.fromkeys(
+        ("atlas", "attribute", "demo", "feature", "fit", "open", "predict", "respond", "study", "trace"), "convscope.actions"
+    ),
+    "open_collection": "convscope.data",
+    "Preprocess": "convscope.images",
+    "Network": "convscope.network",
+}
+
+__all__ = [
+    "Network",
+    "Preprocess",
+    "atlas",
+    "attribute",
+    "demo",
+    "feature",
+    "fit",
+    "open",
+    "open_collection",
+    "predict",
+    "respond",
+    "study",
+    "trace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        found = getattr(importlib.import_module(_WHERE[name]), name)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module 'convscope' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])

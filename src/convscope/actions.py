@@ -1,0 +1,300 @@
+"""The sentences that command line and web page both speak: plain values in, a Result out.
+
+Nothing is imported before a sentence needs it, so that lists, help and stored results come without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convscope import registry
+from convscope.errors import DataError, UsageError
+from convscope.results import Heatmap, Origin, Picture, Result, Run, Table, Trace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from convscope.images import Preprocess
+    from convscope.network import Network
+    from convscope.record import Record
+    from convscope.session import Session
+
+Progress = Callable[[int, int, str], None]  # done, total, of what; may raise to stop
+
+
+def open(
+    network: Any,
+    example: Any = None,
+    *,
+    weights: str | Path | None = None,
+    classes: Any = None,
+    preprocess: str | Preprocess | Mapping[str, Any] | None = None,
+    partial: bool = False,
+) -> Network:
+    """Open a network: a module with an example input, or a reference such as `zoo:resnet18` (see `convscope.opening`).
+
+    `preprocess`: a name ('imagenet', 'unit', …), a `preprocess.json`, a mapping of its fields, or a Preprocess.
+
+    >>> open("zoo:lenet5")
+    Network(lenet5, input 1×28×28, 12 layers, 61,706 parameters)
+    """
+    from convscope import opening
+
+    return opening.open(
+        network, example, weights=weights, classes=classes, preprocess=read_preprocess(preprocess), partial=partial
+    )
+
+
+def read_preprocess(given: Any) -> Preprocess | None:
+    """A Preprocess from a name, a file, a mapping, or itself."""
+    from convscope import images
+
+    if given is None or isinstance(given, images.Preprocess):
+        return given
+    if isinstance(given, Mapping):
+        return images.Preprocess.from_dict(dict(given))
+    return images.preset(str(given))
+
+
+def preprocess_of(net: Network) -> tuple[Preprocess, str]:
+    """How images become this network's input, and a sentence if that had to be assumed."""
+    from convscope.images import PRESETS, sized
+
+    if len(net.input_shape) != 4:
+        raise UsageError(f"{net.name} does not read images", f"its input is {net.input_shape}", "give tensors to net.run")
+    if net.preprocess is not None:
+        return sized(net.preprocess, net.input_shape[1:]), ""
+    assumed = sized(PRESETS["unit"], net.input_shape[1:])
+    return assumed, f"preprocessing not given; assumed: {assumed.describe()}"
+
+
+def prepare(net: Network, image: Any) -> tuple[Tensor, tuple[str, ...]]:
+    """An image as this network's input (1, C, H, W), and what had to be assumed.
+
+    `image`: a file, the id of a built-in image ('digits/0042'), uint8 pixels (H, W[, C]), or a float tensor taken as it is.
+    """
+    import numpy as np
+    import torch
+
+    if isinstance(image, torch.Tensor) and image.is_floating_point():
+        return net.check_input(image), ()
+    pixels = read_pixels(image)
+    preprocess, note = preprocess_of(net)
+    x = torch.from_numpy(np.ascontiguousarray(preprocess(pixels)))[None]
+    return net.check_input(x), (note,) if note else ()
+
+
+def read_pixels(image: Any) -> Any:
+    """uint8 (H, W, C) of a file, a built-in id or an array."""
+    import numpy as np
+
+    from convscope import data, images
+
+    if isinstance(image, (str, Path)):
+        path, text = Path(image), str(image)
+        builtin = text.split("/")[0]
+        if not path.exists() and builtin in ("digits", "faces", "photos"):
+            collection = data.open_collection(builtin)
+            return collection[collection.find(text)]
+        return images.load_image(path)
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+        raise DataError(
+            f"cannot use an array of {pixels.dtype} {pixels.shape} as an image",
+            "pixels are uint8 (H, W) or (H, W, C)",
+            "a float *tensor* (C, H, W) is taken as the network's input as it is",
+        )
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def trace(network: Any, example: Any = None, **how: Any) -> Trace:
+    """What does every layer compute? Sizes, parameters, MACs, receptive fields, bytes kept for the backward pass."""
+    return open(network, example, **how).trace()
+
+
+def predict(network: Any, image: Any, top: int = 5) -> Table:
+    """What does the network see in an image? Its highest outputs, as probabilities; how they were read is said."""
+    import numpy as np
+
+    from convscope import run
+    from convscope.sweep import probabilities
+
+    net = open(network)
+    x, notes = prepare(net, image)
+    output = run.run(net, x).output.flatten(1)
+    shares, how = probabilities(output.float())
+    best = shares[0].topk(min(top, shares.shape[1])).indices
+    columns = {
+        "class": np.array([run.class_name(net, int(i)) for i in best]),
+        "probability": shares[0, best].numpy(),
+        "output": output[0, best].float().numpy(),
+        "index": best.numpy(),
+    }
+    return Table(
+        columns=columns,
+        units={"probability": how, "output": "the last layer's value"},
+        title=f"{net.name} says",
+        notes=notes,
+        origin=net.origin("predict", x),
+    )
+
+
+def attribute(
+    network: Any,
+    image: Any,
+    method: str = "gradient",
+    target: str | int | None = None,
+    *,
+    progress: Progress | None = None,
+    **parameters: Any,
+) -> Heatmap:
+    """Which pixels decided? A signed map of `image` for `target`: a class (index or name), a unit address, or None for the best class."""
+    import dataclasses
+
+    from convscope import run
+
+    net = open(network)
+    x, notes = prepare(net, image)
+    asked = run.target(net, target, x)
+    made = make("attributions", method, parameters)
+    extra = {"progress": progress} if "progress" in made.__call__.__code__.co_varnames else {}
+    found: Heatmap = made(net, x, asked, **extra)
+    return dataclasses.replace(found, notes=(*found.notes, *notes))
+
+
+def feature(network: Any, layer: str, method: str = "filters", **parameters: Any) -> Picture:
+    """What has this layer learned to look for? By default its filters, as pictures."""
+    net = open(network)
+    return make("features", method, parameters)(net, net[layer].address)
+
+
+def respond(
+    network: Any,
+    images: Any,
+    out: str | Path,
+    *,
+    progress: Progress | None = None,
+    layers: tuple[str, ...] = (),
+    embed: tuple[str, ...] = (),
+    **parameters: Any,
+) -> Record:
+    """What did every unit do over a whole collection? Sweeps it once into the folder `out` (and goes on with what is there)."""
+    from convscope.data import open_collection
+    from convscope.sweep import Sweep
+
+    net = open(network)
+    preprocess, _ = preprocess_of(net)
+    return Sweep(**parameters)(net, open_collection(images), preprocess, out, layers=layers, embed=embed, progress=progress)
+
+
+def study(network: Any, images: Any, record: str | Path, layer: str, method: str = "units", **parameters: Any) -> Result:
+    """How does a layer respond to a whole collection? Asks the record of a sweep: top images, neighbours, a map, …"""
+    from convscope.data import open_collection
+    from convscope.record import Record
+    from convscope.responses._study import Study
+
+    net = open(network)
+    preprocess, _ = preprocess_of(net)
+    asked = Study(Record(record), net, open_collection(images), preprocess)
+    return make("responses", method, parameters)(asked, net[layer].address)
+
+
+def atlas(network: Any, images: Any, out: str | Path, *, progress: Progress | None = None, **settings: Any) -> Path:
+    """Everything above for all layers and units of a network over a collection, as a folder that a browser opens. Returns its page."""
+    from convscope import atlas as writer
+    from convscope.data import open_collection
+
+    source = str(images) if isinstance(images, (str, Path)) else ""
+    return writer.write(open(network), open_collection(images), Path(out), writer.Settings(**settings), progress, source)
+
+
+def open_atlas(folder: str | Path) -> Session:
+    """An atlas that can be asked further questions."""
+    from convscope.session import Session
+
+    return Session(folder)
+
+
+def fit(
+    network: Any,
+    images: Any,
+    *,
+    held_out: float = 0.2,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+    preprocess: Any = None,
+    weights: str | Path | None = None,
+    **settings: Any,
+) -> tuple[Network, Run]:
+    """Train a network on a labelled collection, a share held out. Returns the trained network and the record of the run.
+
+    `out`: a folder for `checkpoint.pt` (taken up if it is there), `weights.safetensors`, `preprocess.json`, `classes.txt` and `run.npz`.
+    """
+    from convscope import training
+
+    return training.train(
+        network,
+        images,
+        held_out=held_out,
+        out=None if out is None else Path(out),
+        progress=progress,
+        preprocess=read_preprocess(preprocess),
+        weights=weights,
+        settings=settings,
+    )
+
+
+def demo(out: str | Path, *, progress: Progress | None = None, **settings: Any) -> tuple[Path, float]:
+    """Train the digit network on scikit-learn's 1,797 handwritten digits and write its atlas. Returns the page and the held-out accuracy."""
+    from convscope.opening import demo as trained
+
+    net, run = trained.network("digits", progress)
+    return atlas(net, "digits", out, progress=progress, **settings), float(run.epochs["held_out_accuracy"][-1])
+
+
+def swept(record: Record) -> Table:
+    """What a sweep measured: one row a layer."""
+    import numpy as np
+
+    tables = [record.table(address) for address in record.facts.layers]
+    columns: dict[str, Any] = {"layer": np.array(record.facts.layers), "units": np.array(record.facts.units)}
+    columns["silent"] = np.array([int((t.columns["maximum"] <= 0).sum()) for t in tables])
+    columns["maximum"] = np.array([float(t.columns["maximum"].max()) for t in tables])
+    for name in ("fires", "selectivity"):
+        if all(name in t.columns for t in tables):
+            columns[name] = np.array(
+                [float(np.nanmean(t.columns[name])) if np.isfinite(t.columns[name]).any() else np.nan for t in tables]
+            )
+    units = {
+        "silent": "units that were above zero on no image",
+        "maximum": "largest value of any unit",
+        "fires": "mean share of values above zero",
+        "selectivity": "mean class selectivity of the units",
+    }
+    notes = (
+        f"{record.counted:,} images measured, {len(record.skipped)} could not be used",
+        *(f"skipped {i}: {why}" for i, why in record.skipped[:10]),
+    )
+    return Table(
+        columns=columns,
+        units={k: v for k, v in units.items() if k in columns},
+        title=f"sweep in {record.folder}",
+        notes=notes,
+        origin=tables[0].origin if tables else Origin(),
+    )
+
+
+def make(family: str, method: str, parameters: Mapping[str, Any]) -> Any:
+    """A method by name with its parameters, or an error that lists the ones it has."""
+    described = registry.describe(family, method)
+    known = {p.name for p in described.parameters}
+    strange = [k for k in parameters if k not in known]
+    if strange:
+        raise UsageError(
+            f"{method} has no parameter {', '.join(map(repr, strange))}",
+            f"it has {', '.join(sorted(known)) or 'none'}",
+            f"`convscope list {family}` shows all",
+        )
+    return registry.load(family, method)(**parameters)

@@ -1,0 +1,260 @@
+"""Write an atlas: a folder of results for one network and one collection, with a page that a browser opens from disk.
+
+    index.html, app/        the page (copied from web/static)
+    data/KEY.js             `convscope.put("KEY", {…})`: scripts, because a page opened from disk may load nothing else
+    thumbs/, pictures/      what the page shows
+    record/                 the sweep (record.py)
+    results/                the same answers as results, for Python: `convscope.store.Store(atlas / "results")`
+    network.pt2, atlas.json the network and what was asked, so that `convscope serve` can ask more
+
+The sweep is resumable, image pages are kept once made, and every file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convscope import __version__, pages, pictures, store
+from convscope.data import Collection
+from convscope.errors import StoreError, UsageError
+from convscope.fields import param, validate
+from convscope.images import Preprocess
+from convscope.network import Network
+from convscope.record import Record, measurable
+from convscope.results import Cloud
+from convscope.sweep import Sweep
+
+Progress = Callable[[int, int, str], None]
+STATIC = Path(__file__).parent / "web" / "static"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much goes into an atlas."""
+
+    top: int = param(9, "strongest images kept for each unit", low=1, high=100)
+    batch: int = param(32, "images per forward pass", low=1)
+    pages: int = param(12, "images with a page of their own: maps of every layer and heat-maps", low=0)
+    thumbnails: int = param(20000, "most thumbnails kept", low=1)
+    points: int = param(2000, "most images on the map of the collection; more are sampled", low=10)
+    map_layer: str = param("", "layer whose responses make the map; by default the last one before the output")
+    seed: int = param(0, "seed of every sample and of t-SNE")
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+def write(
+    net: Network, collection: Collection, out: Path, settings: Settings, progress: Progress | None = None, source: str = ""
+) -> Path:
+    """Write the atlas of `net` over `collection` into `out`; returns the page. `source`: how to open the collection again."""
+    from convscope.actions import preprocess_of
+
+    began = time.monotonic()
+    report = progress or (lambda done, total, text: None)
+    preprocess, assumed = preprocess_of(net)
+    net = _with_classes(net, collection)
+    layer = net[settings.map_layer].address if settings.map_layer else last_features(net)
+    _own(out)
+    sweep = Sweep(top=settings.top, batch=settings.batch)
+    record = sweep(
+        net, collection, preprocess, out / "record", embed=(layer,), progress=lambda d, t, text: report(d, t, "sweep")
+    )
+    work = Work(net, collection, preprocess, record, out, settings, report, layer)
+    trace = net.trace()
+    kept = store.Store(out / "results")
+    kept.put("trace", trace)
+    thumbs = pictures.thumbnails(work)
+    for at, address in enumerate(record.facts.layers):
+        table = record.table(address)
+        kept.put(f"layer/{address}/units", table)
+        put(out, f"layer/{pages.slug(address)}", pages.layer_page(work, address, table))
+        report(at + 1, len(record.facts.layers), "layers")
+    clouds = _maps(work)
+    for name, cloud in clouds.items():
+        kept.put(f"map/{name}", cloud)
+    put(out, "map", pages.map_page(layer, clouds, record))
+    shown = chosen_images(record, settings.pages)
+    for at, index in enumerate(shown):
+        _image_page(work, index)
+        report(at + 1, len(shown), "image pages")
+    put(out, "collection", pages.collection_page(work, thumbs, shown, assumed))
+    made = {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "versions": trace.origin.versions,
+        "seconds": round(time.monotonic() - began, 1),
+        "seed": settings.seed,
+        **_how(net, source, out, settings),
+    }
+    put(out, "network", pages.network_page(work, trace, made))
+    _page(out)
+    _reopen(net, source, preprocess, out, settings)
+    return out / "index.html"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the writers of pages share."""
+
+    net: Network
+    collection: Collection
+    preprocess: Preprocess
+    record: Record
+    out: Path
+    settings: Settings
+    report: Progress
+    map_layer: str
+
+
+def put(out: Path, key: str, value: Any) -> None:
+    """Write `data/KEY.js`."""
+    path = out / "data" / f"{key}.js"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(pages.plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
+    with store.atomic(path) as file:
+        file.write(f"convscope.put({json.dumps(key)},{text});\n".encode())
+
+
+def last_features(net: Network) -> str:
+    """The last layer before the output that has units: what the final decision is made of."""
+    found = [layer.address for layer in measurable(net.layers[:-1])]
+    if not found:
+        return net.output.address
+    return found[-1]
+
+
+def chosen_images(record: Record, count: int) -> list[int]:
+    """Images with a page: spread over classes (or over the collection), the usable ones, in order."""
+    usable = np.flatnonzero(record.predictions()["seen"])
+    if len(usable) <= count:
+        return usable.tolist()
+    if (record.labels[usable] >= 0).any():
+        order = np.lexsort((usable, _rank_within(record.labels[usable])))
+        return sorted(usable[order[:count]].tolist())
+    return usable[np.linspace(0, len(usable) - 1, count).astype(int)].tolist() if count else []
+
+
+def _rank_within(labels: Any) -> Any:
+    """The how-manieth of its label each entry is."""
+    ranks, seen = np.zeros(len(labels), int), dict[int, int]()
+    for at, label in enumerate(labels.tolist()):
+        ranks[at] = seen.get(label, 0)
+        seen[label] = ranks[at] + 1
+    return ranks
+
+
+def _with_classes(net: Network, collection: Collection) -> Network:
+    """Class names from the collection, where the network has none and as many outputs."""
+    import dataclasses
+
+    outputs = int(np.prod(net.output.output_shape[1:]))
+    if net.classes or len(collection.classes) != outputs:
+        return net
+    note = f"class names are the collection's ({collection.name})"
+    return dataclasses.replace(net, classes=collection.classes, notes=(*net.notes, note))
+
+
+def _maps(work: Work) -> dict[str, Cloud]:
+    """PCA and t-SNE of the map layer, where there are enough images."""
+    from convscope import registry
+    from convscope.responses._study import Study
+
+    study = Study(work.record, work.net, work.collection, work.preprocess)
+    clouds: dict[str, Cloud] = {}
+    if work.record.counted < 3:
+        return clouds
+    work.report(0, 2, "map")
+    clouds["PCA"] = registry.load("responses", "pca")(most=work.settings.points, seed=work.settings.seed)(
+        study, work.map_layer
+    )
+    work.report(1, 2, "map")
+    if work.record.counted >= 10:
+        clouds["t-SNE"] = registry.load("responses", "tsne")(most=work.settings.points, seed=work.settings.seed)(
+            study, work.map_layer
+        )
+    work.report(2, 2, "map")
+    return clouds
+
+
+def _image_page(work: Work, index: int) -> None:
+    """One image's maps and heat-maps, unless an earlier run made them for the same network."""
+    path = work.out / "data" / "image" / f"{index}.js"
+    stamp = work.out / "data" / "image" / f"{index}.print"
+    if path.exists() and stamp.exists() and stamp.read_text() == work.net.print:
+        return
+    page, files = pages.image_page(work.net, work.preprocess, work.collection[index], index, work.collection.ids[index])
+    for name, content in files.items():
+        target = work.out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with store.atomic(target) as file:
+            file.write(content)
+    put(work.out, f"image/{index}", page)
+    stamp.write_text(work.net.print)
+
+
+def _own(out: Path) -> None:
+    """Refuse to write into a folder that holds something else."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file", "an atlas is a folder", "give another --out")
+    if out.is_dir() and any(out.iterdir()) and not (out / "record").is_dir() and not (out / "atlas.json").exists():
+        raise StoreError(f"{out} holds something that is no atlas", "it will not be touched", "give an empty or new folder")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _page(out: Path) -> None:
+    app = out / "app"
+    app.mkdir(exist_ok=True)
+    for path in sorted(STATIC.iterdir()):
+        if path.suffix in (".html", ".js", ".css", ".svg"):
+            shutil.copyfile(path, out / path.name if path.suffix == ".html" else app / path.name)
+
+
+def _reopen(net: Network, source: str, preprocess: Preprocess, out: Path, settings: Settings) -> None:
+    """Keep the network itself, so that the atlas can be asked more without the user's code."""
+    import torch
+
+    about = {
+        "convscope": __version__,
+        "network": net.print,
+        "name": net.name,
+        "reference": net.reference,
+        "classes": list(net.classes),
+        "preprocess": preprocess.to_dict(),
+        "source": source,
+        "settings": asdict(settings),
+    }
+    path = out / "network.pt2"
+    if not path.exists() or _print_of(out) != net.print:
+        part = out / "network.part.pt2"
+        torch.export.save(net.program, part)
+        part.replace(path)
+    with store.atomic(out / "atlas.json") as file:
+        file.write(json.dumps(about, indent=1).encode())
+
+
+def _print_of(out: Path) -> str:
+    try:
+        return json.loads((out / "atlas.json").read_text())["network"]
+    except (OSError, ValueError, KeyError):
+        return ""  # no atlas yet, or one that was cut short: the network is written anew
+
+
+def _how(net: Network, source: str, out: Path, settings: Settings) -> dict[str, str]:
+    """The command line and the Python lines that make this atlas again."""
+    reference = net.reference or "YOUR_NETWORK"
+    changed = {k: v for k, v in asdict(settings).items() if v != getattr(Settings(), k)}
+    options = "".join(f" --{k.replace('_', '-')} {v}" for k, v in changed.items())
+    arguments = "".join(f", {k}={v!r}" for k, v in changed.items())
+    return {
+        "command": f"convscope atlas {reference} --images {source or 'YOUR_IMAGES'} --out {out.name}{options}",
+        "python": f"import convscope as cs\nnet = cs.open({reference!r})\ncs.atlas(net, {source or 'YOUR_IMAGES'!r}, out={out.name!r}{arguments})",
+    }

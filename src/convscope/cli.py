@@ -1,0 +1,328 @@
+"""The command line: the same sentences as in Python. `convscope --help`, `convscope COMMAND --help`.
+
+Options of methods are read from their source by `registry`, so a new leaf has its options by being there, and help needs no torch.
+Results go to standard output (a table, or JSON with --json), progress and errors to standard error. Exit codes: 0 done, 1 failed,
+2 the question was malformed, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from convscope import __version__, actions, registry
+from convscope.console import (
+    Bar,
+    Commands,
+    emit,
+    fit_options,
+    method_options,
+    network_options,
+    network_settings,
+    split_parameters,
+)
+from convscope.console import (
+    as_json as to_json,
+)
+from convscope.errors import unknown
+from convscope.fields import Parameter
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path), help="Also keep the result: .npz, .png, .svg, .html, .csv, .json or .txt."
+)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="convscope")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
+@click.pass_context
+def main(context: click.Context, quiet: bool) -> None:
+    """Open up a convolutional network: what every layer computes, which pixels decided, what each unit responds to.
+
+    A NETWORK is zoo:resnet18, demo:digits, package.module:factory, file.py:factory(args) or file.pt2.
+    """
+    context.obj = {"quiet": quiet}
+
+
+@main.command()
+@click.argument("network")
+@network_options
+@JSON
+@OUT
+@click.option("--no-measure", is_flag=True, help="Leave out the bytes kept for the backward pass (they need one run).")
+def trace(network: str, as_json: bool, out: Path | None, no_measure: bool, **opening: Any) -> None:
+    """What does every layer compute? Sizes, parameters, MACs, receptive field, bytes for the backward pass.
+
+    Example: convscope trace zoo:alexnet_2012 --input 3x227x227
+    """
+    emit(actions.open(network, **network_settings(opening)).trace(measure=not no_measure), as_json, out)
+
+
+@main.command()
+@click.argument("network")
+@click.argument("image")
+@network_options
+@click.option("--top", default=5, show_default=True, help="How many classes.")
+@JSON
+@OUT
+def predict(network: str, image: str, top: int, as_json: bool, out: Path | None, **opening: Any) -> None:
+    """What does the network see in IMAGE? Its highest outputs with class names and probabilities."""
+    emit(actions.predict(actions.open(network, **network_settings(opening)), image, top), as_json, out)
+
+
+@main.command()
+@click.argument("network")
+@click.argument("image")
+@network_options
+@click.option(
+    "--method", default="gradient", show_default=True, help="One of: " + ", ".join(registry.names("attributions")) + "."
+)
+@click.option("--target", help="A class (index or name) or a unit address such as features.3/17; by default the best class.")
+@JSON
+@OUT
+@method_options("attributions")
+@click.pass_context
+def attribute(
+    context: click.Context,
+    network: str,
+    image: str,
+    method: str,
+    target: str | None,
+    as_json: bool,
+    out: Path | None,
+    **rest: Any,
+) -> None:
+    """Which pixels of IMAGE decided? A signed heat-map.
+
+    Example: convscope attribute demo:digits digits/0042 --method occlusion --window 2 --stride 1 --out why.png
+    """
+    opening, parameters = split_parameters(context, "attributions", method, rest)
+    net = actions.open(network, **network_settings(opening))
+    with Bar(context) as progress:
+        found = actions.attribute(net, image, method, target, progress=progress, **parameters)
+    emit(found, as_json, out)
+
+
+@main.command()
+@click.argument("network")
+@network_options
+@click.option("--images", required=True, help="A folder, archive, or digits, faces, photos.")
+@click.option(
+    "--record",
+    "--out",
+    "record",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the sweep; taken up if it is there.",
+)
+@click.option("--layer", help="Show this layer's answer; by default only what was measured is listed.")
+@click.option("--method", default="units", show_default=True, help="One of: " + ", ".join(registry.names("responses")) + ".")
+@click.option("--layers", default="", help="Measure only these layers, comma-separated.")
+@click.option(
+    "--embed", default="", help="Keep these layers' mean responses of every image, comma-separated (default: --layer)."
+)
+@click.option("--top", default=9, show_default=True, help="Strongest images kept for each unit.")
+@click.option("--batch", default=32, show_default=True, help="Images per forward pass.")
+@click.option(
+    "--measure", default="all", show_default=True, type=click.Choice(["top", "moments", "all"]), help="How much to measure."
+)
+@JSON
+@click.option("--save", type=click.Path(path_type=Path), help="Also keep the answer: .npz, .png, .html, .csv, …")
+@method_options("responses")
+@click.pass_context
+def respond(
+    context: click.Context,
+    network: str,
+    images: str,
+    record: Path,
+    layer: str | None,
+    method: str,
+    layers: str,
+    embed: str,
+    top: int,
+    batch: int,
+    measure: str,
+    as_json: bool,
+    save: Path | None,
+    **rest: Any,
+) -> None:
+    """How does every unit respond to a whole collection? One pass over it; then ask about a layer.
+
+    Example: convscope respond demo:digits --images digits --out record/ --layer conv2 --method top-images --unit 3 --save top.png
+    """
+    opening, parameters = split_parameters(context, "responses", method, rest)
+    net = actions.open(network, **network_settings(opening))
+    kept = tuple(a for a in (embed or layer or "").split(",") if a)
+    with Bar(context) as progress:
+        found = actions.respond(
+            net,
+            images,
+            record,
+            progress=progress,
+            layers=tuple(a for a in layers.split(",") if a),
+            embed=kept,
+            top=top,
+            batch=batch,
+            measure=measure,
+        )
+    if layer is not None:
+        emit(actions.study(net, images, record, layer, method, **parameters), as_json, save)
+        return
+    emit(actions.swept(found), as_json, save)
+
+
+@main.command()
+@click.argument("network")
+@network_options
+@click.option("--images", required=True, help="A folder, archive, or digits, faces, photos.")
+@click.option(
+    "--out",
+    default="atlas",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the atlas; gone on with if it is there.",
+)
+@click.option("--top", default=9, show_default=True, help="Strongest images kept for each unit.")
+@click.option("--batch", default=32, show_default=True, help="Images per forward pass.")
+@click.option("--pages", default=12, show_default=True, help="Images with a page of their own.")
+@click.option("--points", default=2000, show_default=True, help="Most images on the map; more are sampled.")
+@click.option("--map-layer", default="", help="Layer whose responses make the map (default: the last before the output).")
+@click.option("--seed", default=0, show_default=True)
+@JSON
+@click.pass_context
+def atlas(context: click.Context, network: str, images: str, out: Path, as_json: bool, **rest: Any) -> None:
+    """Everything about a network over a collection, as a folder that a browser opens. Can be stopped and gone on with."""
+    settings = {k: rest.pop(k) for k in ("top", "batch", "pages", "points", "map_layer", "seed")}
+    net = actions.open(network, **network_settings(rest))
+    with Bar(context) as progress:
+        page = actions.atlas(net, images, out, progress=progress, **settings)
+    _told(
+        {"page": str(page), "folder": str(out)},
+        f"{page}\nopen it in a browser, or make it live: convscope serve {out}",
+        as_json,
+    )
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--port", default=0, help="Port; 0 finds a free one.")
+@click.option("--no-browser", is_flag=True, help="Do not open a browser.")
+def serve(folder: Path, port: int, no_browser: bool) -> None:
+    """Make an atlas live on this machine (127.0.0.1 only): ask for heat-maps, upload images."""
+    from convscope.web import server
+
+    server.serve(folder, port=port, open_browser=not no_browser)
+
+
+@main.command()
+@click.option("--out", default="demo-atlas", show_default=True, type=click.Path(path_type=Path), help="Folder of the atlas.")
+@click.option("--no-serve", is_flag=True, help="Only make the atlas.")
+@click.option("--port", default=0, help="Port; 0 finds a free one.")
+@click.option("--no-browser", is_flag=True, help="Do not open a browser.")
+@JSON
+@click.pass_context
+def demo(context: click.Context, out: Path, no_serve: bool, port: int, no_browser: bool, as_json: bool) -> None:
+    """Train a small network on 1,797 real handwritten digits, write its atlas, and serve it."""
+    with Bar(context) as progress:
+        page, accuracy = actions.demo(out, progress=progress)
+    _told(
+        {"page": str(page), "held_out_accuracy": accuracy},
+        f"{accuracy:.2%} of the held-out digits are named right\n{page}",
+        as_json,
+    )
+    if not no_serve:
+        from convscope.web import server
+
+        server.serve(out, port=port, open_browser=not no_browser)
+
+
+@main.command()
+@click.argument("network")
+@click.option(
+    "--images", required=True, help="A labelled collection: a folder of class folders, an archive, or digits, faces."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for checkpoint, weights, preprocessing and record; gone on with if it is there.",
+)
+@click.option("--held-out", default=0.2, show_default=True, help="Share of each class held out.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Start from these.")
+@click.option("--preprocess", help="imagenet, caffe, unit, signed, or a preprocess.json.")
+@JSON
+@fit_options
+@click.pass_context
+def fit(
+    context: click.Context,
+    network: str,
+    images: str,
+    out: Path | None,
+    held_out: float,
+    weights: Path | None,
+    preprocess: str | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Train a network on a labelled collection. Under torchrun the same command uses every process.
+
+    Example: convscope fit zoo:lenet5 --images digits --epochs 20 --out lenet/
+    """
+    given = {k: v for k, v in settings.items() if v is not None}
+    with Bar(context) as progress:
+        _, run = actions.fit(
+            network, images, held_out=held_out, out=out, progress=progress, preprocess=preprocess, weights=weights, **given
+        )
+    emit(run, as_json, None)
+
+
+@main.command(name="list")
+@click.argument("family", required=False)
+@JSON
+def list_(family: str | None, as_json: bool) -> None:
+    """What is there? The zoo, and the methods of each family with their parameters."""
+    families: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "zoo": lambda: [{"name": n, "question": f"zoo:{n}"} for n in registry.factories()],
+        "demo": lambda: [{"name": "digits", "question": "demo:digits, trained on scikit-learn's handwritten digits"}],
+        **{f: (lambda f=f: [_described(f, n) for n in registry.names(f)]) for f in registry.FAMILIES},
+    }
+    if family is not None and family not in families:
+        raise unknown("family", family, families, "`convscope list` shows all")
+    found = {f: make() for f, make in families.items() if family in (None, f)}
+    if as_json:
+        click.echo(to_json(found))
+        return
+    for name, rows in found.items():
+        click.echo(click.style(name, bold=True))
+        for row in rows:
+            click.echo(f"  {row['name']:<18} {row['question']}")
+            for p in row.get("parameters", ()):
+                click.echo(f"  {'':<18} {p['option']} {p['default']!r}  {p['help']}")
+
+
+def _described(family: str, name: str) -> dict[str, Any]:
+    found = registry.describe(family, name)
+    return {"name": name, "question": found.question, "parameters": [_parameter(p) for p in found.parameters]}
+
+
+def _parameter(p: Parameter) -> dict[str, Any]:
+    return {
+        "option": p.option,
+        "type": p.type,
+        "default": p.default,
+        "help": p.help,
+        "unit": p.unit,
+        "choices": list(p.choices),
+    }
+
+
+def _told(values: dict[str, Any], text: str, as_json: bool) -> None:
+    click.echo(to_json(values) if as_json else text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Open `demo:digits`: the network of `convscope demo`, trained on scikit-learn's 1,797 handwritten digits in seconds.
+
+It is trained on this machine at the first use and kept in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from convscope.errors import unknown
+from convscope.network import Network
+from convscope.opening import Source, read_classes
+from convscope.results import Run
+
+RECIPES: dict[str, tuple[str, str, dict[str, object]]] = {
+    "digits": ("zoo:digits", "digits", {}),  # network, collection, settings of the training
+}
+
+
+def cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root) / "convscope"
+
+
+def find(name: str) -> Source:
+    """The trained network, from the cache if it is there."""
+    _known(name)
+    folder = cache() / f"demo-{name}"
+    if not (folder / "weights.safetensors").exists():
+        network(name)
+    from convscope.images import Preprocess
+    from convscope.opening import weights, zoo
+
+    source = zoo.find(RECIPES[name][0].removeprefix("zoo:"))
+    module, _ = weights.load_into(source.module, folder / "weights.safetensors")
+    return Source(
+        module,
+        f"demo:{name}",
+        source.example,
+        Preprocess.load(folder / "preprocess.json"),
+        read_classes(folder / "classes.txt"),
+    )
+
+
+def network(name: str, progress: Callable[[int, int, str], None] | None = None) -> tuple[Network, Run]:
+    """Train it anew, keep it in the cache, and open it; with the record of the training."""
+    import dataclasses
+
+    from convscope import training
+
+    _known(name)
+    reference, images, settings = RECIPES[name]
+    folder = cache() / f"demo-{name}"
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    net, run = training.train(
+        reference, images, held_out=0.2, out=folder, progress=progress, preprocess=None, weights=None, settings=settings
+    )
+    return dataclasses.replace(net, name=f"demo:{name}", reference=f"demo:{name}"), run
+
+
+def _known(name: str) -> None:
+    if name not in RECIPES:
+        raise unknown("demo", name, RECIPES, "`convscope list demo` shows all")

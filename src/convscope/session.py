@@ -1,0 +1,80 @@
+"""An atlas that can be asked further questions: its network, its images, and pictures somebody uploads."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from convscope import actions, pictures
+from convscope.errors import StoreError
+from convscope.images import Preprocess
+from convscope.network import Network
+from convscope.results import Heatmap, Table
+
+
+class Session:
+    """Opens lazily: the network at the first question, the collection when an image of it is asked for."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            self.about: dict[str, Any] = json.loads((self.folder / "atlas.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as problem:
+            raise StoreError(
+                f"{self.folder} is no finished atlas",
+                str(problem),
+                "make one: convscope atlas NETWORK --images DIR --out FOLDER",
+            ) from problem
+
+    @functools.cached_property
+    def network(self) -> Network:
+        return actions.open(
+            str(self.folder / "network.pt2"), classes=self.about["classes"], preprocess=self.about["preprocess"]
+        )
+
+    @functools.cached_property
+    def collection(self) -> Any:
+        from convscope.data import open_collection
+
+        if not self.about["source"]:
+            raise StoreError(
+                "the images of this atlas were given in Python", "they cannot be opened again", "upload the image instead"
+            )
+        return open_collection(self.about["source"])
+
+    @functools.cached_property
+    def preprocess(self) -> Preprocess:
+        return Preprocess.from_dict(self.about["preprocess"])
+
+    def pixels(self, image: Any) -> Any:
+        """uint8 pixels of an image: its number in the collection, or an array."""
+        return self.collection[image] if isinstance(image, int) else image
+
+    def predict(self, image: Any) -> Table:
+        return actions.predict(self.network, self.pixels(image))
+
+    def attribute(
+        self,
+        image: Any,
+        method: str,
+        target: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Heatmap:
+        """A heat-map; `progress(done, total)` may raise to stop."""
+        report = None if progress is None else (lambda done, total, text="": progress(done, total))
+        return actions.attribute(self.network, self.pixels(image), method, target, progress=report, **(parameters or {}))
+
+    def image_page(self, image: Any) -> dict[str, Any]:
+        """The page of one image, its pictures as bytes under 'files'."""
+        index = image if isinstance(image, int) else "upload"
+        name = self.collection.ids[image] if isinstance(image, int) else "uploaded image"
+        page, files = pictures.image_page(self.network, self.preprocess, self.pixels(image), index, name)
+        return page | {"files": files}
+
+    def heatmap_page(self, heat: Heatmap, method: str, stem: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """A heat-map as the page shows it."""
+        return pictures.heatmap_page(heat, method, stem)

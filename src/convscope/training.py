@@ -1,0 +1,107 @@
+"""From a reference and a collection to a trained network on disk: what `convscope fit` and `convscope demo` share.
+
+A folder holds `checkpoint.pt` (to go on from), `weights.safetensors`, `preprocess.json`, `classes.txt` and `run.npz`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convscope import opening, store
+from convscope.data import open_collection
+from convscope.errors import DataError, UsageError
+from convscope.fit import FitSettings, fit
+from convscope.images import PRESETS, Preprocess, sized
+from convscope.network import Network
+from convscope.results import Run
+
+Progress = Callable[[int, int, str], None]
+
+
+def train(
+    network: Any,
+    images: Any,
+    *,
+    held_out: float,
+    out: Path | None,
+    progress: Progress | None,
+    preprocess: Preprocess | None,
+    weights: str | Path | None,
+    settings: Mapping[str, Any],
+) -> tuple[Network, Run]:
+    """Train a copy of `network` on a share of `images`; the user's own module is left as it is."""
+    source = opening.find(network) if not isinstance(network, Network) else None
+    if source is None:
+        raise UsageError(
+            "a Network is a fixed graph and cannot be trained", f"got {network!r}", "give its module or a reference"
+        )
+    module, example = source.module, source.example
+    if weights is not None:
+        from convscope.opening import weights as reader
+
+        module, _ = reader.load_into(module, Path(weights), ours=source.ours)
+    if module is source.module and not source.ours:
+        import copy
+
+        module = copy.deepcopy(module)
+    collection = open_collection(images)
+    rest, held = collection.split(held_out, int(settings.get("seed", 0)))
+    prepared = sized(preprocess or source.preprocess or PRESETS["unit"], _shape(example, rest))
+    _check_outputs(module, prepared, rest)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    run = fit(
+        module, rest, held, prepared, FitSettings(**settings), progress, None if out is None else out / "checkpoint.pt"
+    )
+    net = Network.open(
+        module,
+        torch.from_numpy(prepared(rest[0]))[None],
+        source.name,
+        reference=network if isinstance(network, str) else "",
+        classes=collection.classes,
+        preprocess=prepared,
+    )
+    if out is not None:
+        _keep(out, module, prepared, collection.classes, run)
+    return net, run
+
+
+def _shape(example: Any, rest: Any) -> tuple[int, ...]:
+    """(C, H, W) that the network reads: its own example's, else that of the first image."""
+    if isinstance(example, torch.Tensor):
+        return tuple(example.shape[1:])
+    if isinstance(example, tuple) and len(example) in (3, 4):
+        return tuple(example[-3:])
+    h, w, c = rest[0].shape
+    return c, h, w
+
+
+def _check_outputs(module: torch.nn.Module, preprocess: Preprocess, rest: Any) -> None:
+    """One image through a twin, so that a wrong number of classes is said before an epoch is spent."""
+    from convscope.export import twin
+
+    with torch.no_grad():
+        outputs = twin(module)(torch.from_numpy(preprocess(rest[0]))[None])
+    classes = len(rest.classes)
+    if outputs.ndim != 2 or outputs.shape[1] < classes:
+        raise DataError(
+            f"{classes} classes do not fit this network",
+            f"its output is {tuple(outputs.shape)}",
+            f"give it {classes} outputs, for example (num_classes={classes})",
+        )
+
+
+def _keep(out: Path, module: torch.nn.Module, preprocess: Preprocess, classes: tuple[str, ...], run: Run) -> None:
+    from safetensors.torch import save
+
+    with store.atomic(out / "weights.safetensors") as file:
+        file.write(save({k: v.contiguous() for k, v in module.state_dict().items()}))
+    preprocess.save(out / "preprocess.json")
+    with store.atomic(out / "classes.txt") as file:
+        file.write("\n".join(classes).encode())
+    store.write(dataclasses.replace(run), out / "run.npz")
