@@ -10,7 +10,6 @@ A file cut short gives the images that are whole, and says how many are missing.
 
 from __future__ import annotations
 
-import gzip
 import re
 import struct
 import zipfile
@@ -78,7 +77,7 @@ def _choose(folder: Path, found: list[Path], part: str | None, several: bool = F
 def read_npz(path: Path, part: str | None = None, white: float | None = None) -> Archive:
     """Images and labels of a NumPy archive. Nothing that needs pickle is read."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             image_key = _key(path, file.files, IMAGE_KEYS, part)
             label_key = _key(path, file.files, LABEL_KEYS, part, image_key)
             names = next((file[k] for k in CLASS_KEYS if k in file.files), None)
@@ -206,23 +205,23 @@ def _idx(path: Path) -> tuple[NDArray[np.uint8], int]:
 
 
 def _bytes(path: Path, count: int | None = None) -> bytes:
-    """The (first `count`) bytes of a file, unpacked; of a cut gzip stream what can be had."""
-    if path.suffix != ".gz":
-        with path.open("rb") as file:
+    """The (first `count`) bytes of a file, unpacked; of a gzip stream that was cut, all that can be had.
+
+    The caller sees that items are missing and reports how many.
+    """
+    with path.open("rb") as file:
+        if path.suffix != ".gz":
             return file.read(-1 if count is None else count)
-    out = bytearray()
-    with gzip.open(path) as file:
-        while count is None or len(out) < count:
-            try:
-                block = file.read(1 << 16 if count is None else count - len(out))
-            except EOFError:
-                break  # cut short: the caller sees that items are missing and reports how many
-            except (OSError, zlib.error) as error:
-                raise DataError(f"cannot unpack {path}", f"{type(error).__name__}: {error}", "get the file again") from error
-            if not block:
-                break
-            out += block
-    return bytes(out)
+        packed = file.read(-1 if count is None else 1 << 16)
+    out = b""
+    try:
+        while packed and (count is None or len(out) < count):  # a gzip file may be several streams
+            stream = zlib.decompressobj(wbits=31)
+            out += stream.decompress(packed, 0 if count is None else count)
+            packed = stream.unused_data
+    except zlib.error as error:
+        raise DataError(f"cannot unpack {path}", str(error), "get the file again") from error
+    return out[:count]
 
 
 def _is_cifar(path: Path) -> bool:

@@ -6,6 +6,7 @@ the sorted ids. What was assumed stands in `Collection.notes`, what is missing o
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
@@ -81,7 +82,7 @@ def _in_memory(name: str, archive: Archive) -> Collection:
 def digits() -> Collection:
     """scikit-learn's 1,797 real handwritten digits, 8×8, 0 … 16 spread over 0 … 255 (Alpaydin and Kaynak 1998).
 
-    v = round(16·p / 255) gives the sixteen levels back.
+    v = round(p · 16/255) gives the levels back.
     """
     from sklearn.datasets import load_digits
 
@@ -229,10 +230,13 @@ def _from_dataset(source: Any, white: float | None) -> Collection:
         raise DataError("labels that are not among the classes", ", ".join(w for w in words if w not in number)[:200],
                         "give labels as numbers, or classes that name them all")
     labels = np.array([number[v] if isinstance(v, str) else v for v in told], np.int64)
-    first = next((pair for i in range(n) if (pair := _item(source, i))), None)
-    if first is not None:
-        white, remarks = _assume(first[0], white)
-        notes += remarks
+    for i in range(n):
+        pair = _item(source, i)
+        with contextlib.suppress(DataError):  # an item that cannot be read says nothing; it is named when its turn comes
+            if pair is not None:
+                white, remarks = _assume(pair[0], white)
+                notes += remarks
+                break
 
     def read(i: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         pair = _item(source, i, quiet=False)

@@ -36,7 +36,7 @@ def evaluate(model: nn.Module, collection: Collection, preprocess: Callable[...,
 def score(model: nn.Module, collection: Collection, preprocess: Callable[..., Any], size: int, group: Group) -> Score:
     """Every process scores every `world`-th image; the sums are in float64."""
     model.eval()
-    device = next(model.parameters()).device
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     order = np.arange(group.rank, len(collection), group.world)
     with torch.no_grad():
