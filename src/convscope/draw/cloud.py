@@ -26,12 +26,15 @@ def figure(result: Cloud) -> Figure:
     from convscope.draw.paper import FAINT, Paper, fitted, graph_axes
 
     groups = _groups(result)
-    side, legend = 5.2, 1.7 if groups[0][0] else 0.0
-    entries = groups[:MOST]
-    height = max(side + 0.5, 0.17 * len(entries) + 0.4)
+    side = 5.2
+    extent = np.ptp(result.points, axis=0) if len(result.points) else np.ones(2)
+    tall = side * float(np.clip(extent[1] / extent[0] if extent[0] > 0 else 1.0, 0.55, 1.2))
+    longest = max(len(name) for name, _ in groups[:MOST])
+    legend = min(0.75 + 0.07 * longest, 2.4) if groups[0][0] else 0.0
+    height = max(tall + 0.5, 0.17 * (len(groups[:MOST]) + 1) + 0.4)
     notes = [n for n in (*result.notes, words.origin(result.origin)) if n]
     paper = Paper.of(side + 0.5 + legend, height, result.title or "cloud", f"{len(result.points):,} points", notes)
-    ax = paper.axes(0.45, 0.05, side, side)
+    ax = paper.axes(0.45, 0.05, side, tall)
     graph_axes(ax, *result.axes)
     size = float(np.clip(9000 / max(len(result.points), 1), 3, 26))
     order = np.random.default_rng(0)  # a fixed shuffle, so that no class lies on top only because it comes last

@@ -39,11 +39,11 @@ def figure(result: Heatmap) -> Figure:
     height, width = maps.shape[1:]
     panel = 2.1 if drawn == 1 else 1.7
     wide, high = (panel, panel * height / width) if width >= height else (panel * width / height, panel)
-    step = high + (0.46 if drawn > 1 else 0.28)
+    step = high + 0.36
     limit = colours.limit(maps, COVERAGE)
     notes = [_proof(result), words.shown(drawn, len(maps), "images"), *result.notes, words.origin(result.origin)]
     head = f"{result.targets[0]}, score {words.number(result.scores[0])}" if len(maps) == 1 else f"{len(maps)} images"
-    paper = Paper.of(3 * wide + 0.2 + 0.75, max(step * drawn, 1.4), head, scale(result), [n for n in notes if n])
+    paper = Paper.of(3 * wide + 0.2 + 0.75, max(step * drawn, 1.4) + 0.1, head, scale(result), [n for n in notes if n])
     for column, name in enumerate(("image", "map", "map over image")):
         paper.text(column * (wide + 0.1) + wide / 2, 0.1, name, size=7.5, colour=FAINT, ha="center")
     for i in range(drawn):
@@ -62,16 +62,18 @@ def figure(result: Heatmap) -> Figure:
 
 
 def renderable(result: Heatmap) -> Listing:
-    rows: list[list[str]] = []
-    for i, (target, score, one) in enumerate(zip(result.targets, result.scores, result.map, strict=True)):
-        size = np.abs(one).sum()
-        positive = f"{100 * one[one > 0].sum() / size:.0f} %" if size > 0 else "–"
-        numbers = (words.number(v) for v in (score, one.min(), one.max(), one.sum()))
-        rows.append([str(i), words.clean(target), *numbers, positive])
+    maps = result.map
+    above, below = np.nansum(maps, axis=(1, 2), where=maps > 0), np.nansum(maps, axis=(1, 2), where=maps < 0)
+    ends = np.array([colours.bounds(one) for one in maps]).reshape(-1, 2)
+    positive = [f"{100 * a / (a - b):.0f} %" if a > b else "–" for a, b in zip(above, below, strict=True)]
+    columns = (map(str, range(len(maps))), result.targets, words.aligned(result.scores), words.aligned(ends[:, 0]),
+               words.aligned(ends[:, 1]), words.aligned(above + below), positive)
+    missing = int(np.isnan(maps).sum())
     count, channels, height, width = result.values.shape
     title = f"heatmap  {count} × {height}×{width} pixels" + (f", {channels} channels summed" if channels > 1 else "")
-    notes = [f"in {words.clean(result.unit)}", _proof(result), *result.notes, words.origin(result.origin)]
-    return Listing(title, COLUMNS, rows, notes=tuple(n for n in notes if n))
+    without = f"{words.plural(missing, 'pixel')} without a number, left out" if missing else ""
+    notes = [f"in {result.unit}", without, _proof(result), *result.notes, words.origin(result.origin)]
+    return Listing(title, COLUMNS, list(zip(*columns, strict=True)), notes=tuple(n for n in notes if n))
 
 
 def html(result: Heatmap) -> str:

@@ -88,14 +88,16 @@ class Paper:
             spine.set_visible(True)
 
 
-def graph_axes(ax: Axes, x_label: str, y_label: str) -> None:
-    """Axes for a curve or a cloud: two thin lines, a light grid, numbers, labels."""
-    from matplotlib.ticker import AutoLocator
+def graph_axes(ax: Axes, x_label: str, y_label: str, *, counted: bool = False) -> None:
+    """Axes for a curve or a cloud: two thin lines, a light grid, numbers, labels; `counted`: whole numbers along x."""
+    from matplotlib.ticker import AutoLocator, MaxNLocator
 
     for side in ("left", "bottom"):
         ax.spines[side].set_visible(True)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(AutoLocator())
+    if counted:
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     ax.grid(color="#e6e6e6", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.set_xlabel(clean(x_label), fontsize=7.5, color=FAINT, parse_math=False)

@@ -36,10 +36,9 @@ def figure(result: Picture) -> Figure:
     step = high + 0.2
     rows = -(-drawn // columns)
     bar = result.scale == "shared"
-    title = " · ".join(t for t in (result.title, prefix) if t) or "picture"
     drawing = columns * (wide + 0.06)
-    below = f"{count} tiles of {_size(result)} · {stated}"
-    paper = Paper.of(drawing + (0.7 if bar else 0), rows * step, title, below, notes)
+    below = f"{words.plural(count, 'tile')} of {_size(result)} · {stated}" + (f" · below each: {prefix}" if prefix else "")
+    paper = Paper.of(drawing + (0.7 if bar else 0), rows * step, result.title or "picture", below, notes)
     for i in range(drawn):
         x, y = i % columns * (wide + 0.06), i // columns * step
         paper.picture(rgb[i], x, y, wide, high)
@@ -55,15 +54,14 @@ def renderable(result: Picture) -> Listing:
     columns = [Column("unit"), Column("lowest", right=True, rank=len(result.values) + 1),
                Column("highest", right=True, rank=len(result.values) + 2)]
     columns[1:1] = [Column(words.clean(name), right=True, rank=i + 1) for i, name in enumerate(result.values)]
-    rows: list[list[str]] = []
-    for i in range(min(len(result.tiles), ROWS)):
-        low, high = colours.bounds(result.tiles[i])
-        rows.append([words.clean(result.units[i]), *(words.value(v[i]) for v in result.values.values()), words.number(low),
-                     words.number(high)])
+    ends = np.array([colours.bounds(tile) for tile in result.tiles[:ROWS]]).reshape(-1, 2)
+    first = [v[:ROWS] for v in result.values.values()]
+    values = [words.aligned(v) if np.ndim(v) == 1 else [words.value(x) for x in v] for v in first]
+    rows = list(zip(result.units[:ROWS], *values, words.aligned(ends[:, 0]), words.aligned(ends[:, 1]), strict=True))
     stated = colour(result)[1] if len(result.tiles) else "there are no tiles"
     left = f"{len(rows)} of {len(result.tiles):,} tiles listed; .npz holds all" if len(rows) < len(result.tiles) else ""
     notes = (stated, left, *result.notes, words.origin(result.origin))
-    title = f"{result.title or 'picture'}  {len(result.tiles):,} tiles of {_size(result)}"
+    title = f"{result.title or 'picture'}  {words.plural(len(result.tiles), 'tile')} of {_size(result)}"
     return Listing(title, tuple(columns), rows, notes=tuple(n for n in notes if n))
 
 
@@ -109,5 +107,5 @@ def _captions(result: Picture) -> tuple[str, list[str]]:
     own = [u[len(prefix):] for u in units]
     if values is not None and np.ndim(values) == 1:
         own = [f"{u} · {words.number(v, 3)}" for u, v in zip(own, values, strict=True)]
-        return f"{prefix}unit · {words.clean(next(iter(result.values)))}", own
+        return f"{prefix}unit and {words.clean(next(iter(result.values)))}", own
     return f"{prefix}unit" if prefix else "", own

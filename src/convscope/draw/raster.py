@@ -33,9 +33,9 @@ def grey(image: RGB) -> RGB:
 def heat_over(image: RGB, map: NDArray[Any], limit: float, opacity: float = 0.85) -> RGB:
     """A signed (H, W) map over its (H, W, 3) image, both at once: (H, W, 3) uint8.
 
-    The image goes to grey and is faded; each pixel takes `opacity·√|v/limit|` of its colour in the diverging map, so that
-    where the map is zero the image shows, and where it is ±`limit` or beyond nearly only the colour. NaN is hatched.
-    It misleads if read for numbers: the image's own darkness mixes in. Put the plain map beside it.
+    The image goes to grey and is faded; each pixel takes `opacity·√|v/limit|` of a colour of the diverging map, blue or red,
+    never paler than its middle. So where the map is zero the image shows; where it is ±`limit` or beyond, nearly only the
+    colour. NaN is hatched. It misleads if read for numbers: the image's darkness mixes in. Put the plain map beside it.
     """
     if image.shape[:2] != map.shape:
         raise ShapeError(f"a map of {map.shape} does not lie on an image of {image.shape[:2]}", "", "resize one of them")
@@ -45,9 +45,10 @@ def heat_over(image: RGB, map: NDArray[Any], limit: float, opacity: float = 0.85
     under = 70 + grey(image).astype(np.float64) * (185 / 255)
     v = np.abs(np.asarray(map, np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):
-        strength = np.sqrt(np.clip(np.where(v == 0, 0.0, v / limit), 0, 1))
-    alpha = opacity * np.where(np.isnan(v), 1.0, strength)[..., None]
-    return np.rint(under * (1 - alpha) + colours.diverging(map, limit) * alpha).astype(np.uint8)
+        strength = np.clip(np.where(v == 0, 0.0, v / limit), 0, 1)
+    over = colours.diverging(np.where(np.isnan(v), np.nan, np.copysign(np.maximum(strength, 0.5), map)), 1.0)
+    alpha = opacity * np.where(np.isnan(v), 1.0, np.sqrt(strength))[..., None]
+    return np.rint(under * (1 - alpha) + over * alpha).astype(np.uint8)
 
 
 def enlarge(tiles: NDArray[Any], least: int) -> NDArray[Any]:

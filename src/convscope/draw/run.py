@@ -27,7 +27,7 @@ def figure(result: Run) -> Figure:
     notes = [n for n in (_settings(result), *result.notes, words.origin(result.origin)) if n]
     paper = Paper.of(panels * (wide + gap), high + 0.55, "training", _last(result), notes)
     loss = paper.axes(0.55, 0.2, wide, high)
-    graph_axes(loss, "training step" if len(result.steps.get("loss", ())) else "epoch", "loss")
+    graph_axes(loss, "training step" if len(result.steps.get("loss", ())) else "epoch", "loss", counted=True)
     steps = np.asarray(result.steps.get("loss", ()), np.float64)
     at = np.asarray(result.steps.get("step", np.arange(len(steps))), np.float64)
     if len(steps):
@@ -37,7 +37,7 @@ def figure(result: Run) -> Figure:
     loss.set_ylim(bottom=min(0.0, *_numbers(result)))
     if accuracy:
         ax = paper.axes(0.55 + wide + gap, 0.2, wide, high)
-        graph_axes(ax, "epoch", "accuracy, %")
+        graph_axes(ax, "epoch", "accuracy, %", counted=True)
         epochs = _epochs(result)
         for name, colour in (("accuracy", TRAIN), ("held_out_accuracy", HELD_OUT)):
             if name in result.epochs:
@@ -54,9 +54,9 @@ def renderable(result: Run) -> Listing:
     record, unit = (result.epochs, "epoch") if _length(result.epochs) else (result.steps, "step")
     n = _length(record)
     columns = tuple(Column(name.replace("_", " "), right=True, rank=i) for i, name in enumerate(record))
-    rows = [[_cell(name, values[r]) for name, values in record.items()] for r in range(max(n - MOST, 0), n)]
+    rows = list(zip(*(_cells(name, values[-MOST:]) for name, values in record.items()), strict=True))
     left = f"the last {MOST} of {n:,} {unit}s; .csv, .json and .npz hold all" if n > MOST else ""
-    title = f"training  {_length(result.epochs):,} epochs, {_length(result.steps):,} steps"
+    title = f"training  {words.plural(_length(result.epochs), 'epoch')}, {words.plural(_length(result.steps), 'step')}"
     notes = (left, _settings(result), *result.notes, words.origin(result.origin))
     return Listing(title, columns, rows, notes=tuple(x for x in notes if x))
 
@@ -107,16 +107,20 @@ def _length(record: dict[str, Any]) -> int:
     return len(next(iter(record.values()))) if record else 0
 
 
-def _cell(name: str, value: Any) -> str:
-    if "accuracy" in name and np.isfinite(value):
-        return f"{100 * float(value):.2f} %"
-    return words.value(value)
+def _cells(name: str, values: Any) -> list[str]:
+    if "accuracy" in name:
+        return [f"{100 * float(v):.2f} %" if np.isfinite(v) else "–" for v in values]
+    numbers = np.asarray(values)
+    return words.aligned(numbers) if numbers.dtype.kind in "biuf" else [words.value(v) for v in numbers]
 
 
 def _last(result: Run) -> str:
     n = _length(result.epochs)
-    return f"after {n} epochs: " + " · ".join(f"{k.replace('_', ' ')} {_cell(k, v[-1])}" for k, v in result.epochs.items()
-                                              if k != "epoch") if n else f"{_length(result.steps)} steps"
+    if not n:
+        return words.plural(_length(result.steps), "step")
+    last = [f"{name.replace('_', ' ')} {_cells(name, values[-1:])[0]}" for name, values in result.epochs.items()
+            if name not in ("epoch", "seconds")]
+    return f"after {words.plural(n, 'epoch')}: " + " · ".join(last)
 
 
 def _settings(result: Run) -> str:

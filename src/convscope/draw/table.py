@@ -22,7 +22,8 @@ def renderable(result: Table) -> Listing:
     columns = tuple(Column(words.clean(name), right=_numeric(cells), rank=i, meaning=result.units.get(name, ""))
                     for i, (name, cells) in enumerate(result.columns.items()))
     shown = min(len(result), MOST)
-    rows = [[words.value(cells[r]) for cells in result.columns.values()] for r in range(shown)]
+    columns_of_words = [_cells(cells[:shown]) for cells in result.columns.values()]
+    rows = list(zip(*columns_of_words, strict=True))
     meanings = tuple(f"{name}: {meaning}" for name, meaning in result.units.items() if name in result.columns)
     return Listing(f"{result.title or 'table'}  {_rows(shown, len(result))}", columns, rows,
                    notes=tuple(n for n in (*meanings, *result.notes, words.origin(result.origin)) if n))
@@ -50,7 +51,8 @@ def figure(result: Table) -> Figure:
     notes = (*listing.notes, f"left out for width: {', '.join(left)}" if left else "")
     row = 0.19
     wide = sum(widths[c] for c in kept)
-    paper = Paper.of(wide, row * (len(listing.rows) + 1) + 0.1, listing.title, "", [n for n in notes if n])
+    below = _rows(len(listing.rows), len(result))
+    paper = Paper.of(wide, row * (len(listing.rows) + 1) + 0.1, result.title or "table", below, [n for n in notes if n])
     rule = paper.axes(0, row + 0.02, max(wide, 0.1), 0.001)
     rule.spines["top"].set(visible=True, color=LINE)
     x = 0.0
@@ -74,6 +76,10 @@ def _numeric(cells: np.ndarray) -> bool:
     return cells.dtype.kind in "biuf" and cells.ndim == 1
 
 
+def _cells(cells: np.ndarray) -> list[str]:
+    return words.aligned(cells) if cells.dtype.kind == "f" and cells.ndim == 1 else [words.value(cell) for cell in cells]
+
+
 def _raw(cell: Any) -> Any:
     if isinstance(cell, np.ndarray):
         return " ".join(str(v) for v in cell.reshape(-1).tolist())
@@ -81,4 +87,4 @@ def _raw(cell: Any) -> Any:
 
 
 def _rows(shown: int, n: int) -> str:
-    return f"{shown:,} of {n:,} rows (.csv, .json and .npz hold all)" if shown < n else f"{n:,} row{'s' if n != 1 else ''}"
+    return f"{shown:,} of {n:,} rows (.csv, .json and .npz hold all)" if shown < n else words.plural(n, "row")

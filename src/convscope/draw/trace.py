@@ -21,6 +21,7 @@ FIELD = ("field: receptive field, size /stride start, in input pixels: position 
          "'all': the whole axis; sees: the largest share of the image that one position sees")
 HULL = "~ after a field: branches of unequal stride met, or upsampling; it is a hull, of which a position sees a part"
 SAVED = "saved: bytes kept for the backward pass, one image, measured; 1 MB = 1,000,000 bytes"
+NAMED = 150  # layers in a figure that all have a name; a deeper network is drawn finer
 COLUMNS = (
     Column("layer"),
     Column("operator", rank=3),
@@ -54,28 +55,30 @@ def records(result: Trace) -> tuple[list[str], list[list[Any]]]:
 
 def figure(result: Trace) -> Figure:
     """Where do parameters, multiply-accumulates and activations sit? Three bars a layer, from input to output."""
-    from convscope.draw.paper import Paper
+    from convscope.draw.paper import ACCENT, FAINT, Paper, fitted
 
     layers = result.layers
     measures = [("parameters", [k.parameters for k in layers]), ("MACs", [k.macs for k in layers]),
                 ("output values", [prod(k.output_shape) for k in layers])]
     if all(k.saved is not None for k in layers):
         measures.append(("saved bytes", [k.saved or 0 for k in layers]))
-    labels = len(layers) <= 60  # beyond that, names would lie on each other
-    row = 0.17 if labels else max(0.02, 9 / max(len(layers), 1))
-    left, panel = (2.1 if labels else 0.7), 1.75
-    wide = left + len(measures) * (panel + 0.2) + 0.2
-    paper = Paper.of(wide, row * len(layers), result.name or "trace", _headline(result), _notes(result)[:1])
+    row = 0.155 if len(layers) <= NAMED else 24 / len(layers)
+    left, panel, high = 2.3, 1.6, max(row * len(layers), 0.3)
+    wide = left + len(measures) * (panel + 0.2)
+    paper = Paper.of(wide, high + 0.3, result.name or "trace", _headline(result), _notes(result)[:1])
     for m, (name, sizes) in enumerate(measures):
-        ax = paper.axes(left + m * (panel + 0.2), 0.3, panel, row * len(layers) - 0.3 + 0.3)
-        ax.barh(range(len(layers)), sizes, height=0.72, color="#2d6cb5", linewidth=0)
-        ax.set(ylim=(len(layers) - 0.4, -0.6), xlim=(0, max([*sizes, 1]) * 1.02), xticks=[], yticks=[])
-        paper.text(left + m * (panel + 0.2), 0.2, f"{name}: largest {words.short(max([*sizes, 0]))}", size=7.5)
-    for i, layer in enumerate(layers if labels else ()):
-        paper.text(left - 0.1, 0.3 + row * (i + 0.5), words.clean(layer.address)[-32:], size=6.5, ha="right", va="center")
-    if not labels:
-        paper.text(left - 0.1, 0.4, "input", size=7, ha="right")
-        paper.text(left - 0.1, row * len(layers) + 0.2, "output", size=7, ha="right")
+        x, largest = left + m * (panel + 0.2), max([*sizes, 0])
+        ax = paper.axes(x, 0.3, panel, high)
+        ax.barh(range(len(layers)), sizes, height=0.74, color=ACCENT, linewidth=0)
+        ax.spines["left"].set_visible(True)
+        ax.set(ylim=(len(layers) - 0.4, -0.6), xlim=(0, max(largest, 1)), xticks=[], yticks=[])
+        paper.text(x, 0.17, f"{name}, up to {words.short(largest)}", size=7.5)
+    written = -1.0
+    for i, layer in enumerate(layers):
+        y = 0.3 + high * (i + 0.6) / len(layers)
+        if y - written > 0.12:  # in a very deep network, only the names that have room
+            paper.text(left - 0.08, y, fitted(layer.address, left - 0.1, 6.2), size=6.2, ha="right", colour=FAINT)
+            written = y
     return paper.figure
 
 

@@ -44,8 +44,8 @@ def short(n: float, unit: str = "") -> str:
 def number(value: Any, digits: int = 4) -> str:
     """A number in at most `digits` significant digits, integers whole, with a true minus sign; NaN is 'nan'.
 
-    >>> number(-0.123456), number(12.0), number(1e-9), number(3), number(True)
-    ('−0.1235', '12', '1e-09', '3', 'yes')
+    >>> number(-0.123456), number(24213.7), number(1e-9), number(3), number(True)
+    ('−0.1235', '24,214', '1e-09', '3', 'yes')
     """
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
@@ -53,8 +53,31 @@ def number(value: Any, digits: int = 4) -> str:
         return f"{int(value):,}".replace("-", "−")
     if isinstance(value, Fraction):
         return str(value).replace("-", "−")
-    words = f"{float(value):.{digits}g}"
+    wide = 10**digits <= abs(value) < 1e9  # whole digits are easier to read than an exponent
+    words = f"{float(value):,.0f}" if wide else f"{float(value):.{digits}g}"
     return "−" + words[1:] if words.startswith("-") else words
+
+
+def aligned(values: Any, digits: int = 4) -> list[str]:
+    """A column of numbers with the same number of decimals, so that the points stand under each other.
+
+    The largest has `digits` significant digits; what would come out as zero without being zero keeps its own form.
+
+    >>> aligned([12.5, -0.25, 0.0, 1e-7])
+    ['12.50', '−0.25', '0.00', '1e-07']
+    """
+    numbers = np.asarray(values)
+    sizes = np.abs(numbers[np.isfinite(numbers)]) if numbers.dtype.kind == "f" else np.zeros(0)
+    if not sizes.size or not 1e-6 < sizes.max() < 1e9:
+        return [number(v, digits) for v in numbers]
+    decimals = max(0, digits - 1 - int(np.floor(np.log10(sizes.max()))))
+    return [number(v, digits) if not np.isfinite(v) or 0 < abs(v) < 0.5 * 10.0**-decimals
+            else f"{v:,.{decimals}f}".replace("-", "−") for v in numbers]
+
+
+def plural(n: int, what: str) -> str:
+    """'1 tile', '2,048 tiles'."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def value(anything: Any) -> str:
