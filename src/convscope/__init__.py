@@ -1,4 +1,4 @@
-"""convscope opens up a convolutional network: what every operation computes, which pixels decided, what each unit has learned.
+"""convscope opens up a convolutional network: what every layer computes, which pixels decided, what each unit has learned.
 
     import convscope as cs
     net = cs.open(model, example=x)          # a module, or a reference such as 'zoo:resnet18'
@@ -12,6 +12,8 @@ Names are imported when they are first used, so that `import convscope` costs no
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -46,6 +48,17 @@ __all__ = [
     "study",
     "trace",
 ]
+
+
+class _Door(ModuleType):
+    """`convscope.fit` is a sentence *and* the file it lives in; importing the file must not put it in the sentence's place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _WHERE and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Door
 
 
 def __getattr__(name: str) -> Any:

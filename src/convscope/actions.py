@@ -150,7 +150,7 @@ def attribute(
     progress: Progress | None = None,
     **parameters: Any,
 ) -> Heatmap:
-    """Which pixels decided? A signed map of `image` for `target`: a class (index or name), a unit address, or None for the best class."""
+    """Which pixels decided? A signed map of `image`; `target`: class, unit address, or None for the best class."""
     import dataclasses
 
     from convscope import run
@@ -180,7 +180,7 @@ def respond(
     embed: tuple[str, ...] = (),
     **parameters: Any,
 ) -> Record:
-    """What did every unit do over a whole collection? Sweeps it once into the folder `out` (and goes on with what is there)."""
+    """What did every unit do over a collection? Sweeps it once into the folder `out`, going on with what is there."""
     from convscope.data import open_collection
     from convscope.sweep import Sweep
 
@@ -202,12 +202,12 @@ def study(network: Any, images: Any, record: str | Path, layer: str, method: str
 
 
 def atlas(network: Any, images: Any, out: str | Path, *, progress: Progress | None = None, **settings: Any) -> Path:
-    """Everything above for all layers and units of a network over a collection, as a folder that a browser opens. Returns its page."""
-    from convscope import atlas as writer
+    """Everything about all layers and units over a collection, as a folder that a browser opens. Returns its page."""
+    from convscope.atlas import Settings, write
     from convscope.data import open_collection
 
     source = str(images) if isinstance(images, (str, Path)) else ""
-    return writer.write(open(network), open_collection(images), Path(out), writer.Settings(**settings), progress, source)
+    return write(open(network), open_collection(images), Path(out), Settings(**settings), progress, source)
 
 
 def open_atlas(folder: str | Path) -> Session:
@@ -230,7 +230,8 @@ def fit(
 ) -> tuple[Network, Run]:
     """Train a network on a labelled collection, a share held out. Returns the trained network and the record of the run.
 
-    `out`: a folder for `checkpoint.pt` (taken up if it is there), `weights.safetensors`, `preprocess.json`, `classes.txt` and `run.npz`.
+    `out`: a folder for `checkpoint.pt` (taken up if it is there), `weights.safetensors`, `preprocess.json`, `classes.txt`
+    and `run.npz`.
     """
     from convscope import training
 
@@ -247,7 +248,7 @@ def fit(
 
 
 def demo(out: str | Path, *, progress: Progress | None = None, **settings: Any) -> tuple[Path, float]:
-    """Train the digit network on scikit-learn's 1,797 handwritten digits and write its atlas. Returns the page and the held-out accuracy."""
+    """Train the digit network on real handwritten digits, write its atlas. Returns the page and the held-out accuracy."""
     from convscope.opening import demo as trained
 
     net, run = trained.network("digits", progress)

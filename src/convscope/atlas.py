@@ -56,18 +56,18 @@ class Settings:
 def write(
     net: Network, collection: Collection, out: Path, settings: Settings, progress: Progress | None = None, source: str = ""
 ) -> Path:
-    """Write the atlas of `net` over `collection` into `out`; returns the page. `source`: how to open the collection again."""
+    """Write the atlas of `net` over `collection` into `out`; returns the page. `source`: how to open the images again."""
     from convscope.actions import preprocess_of
 
     began = time.monotonic()
-    report = progress or (lambda done, total, text: None)
+    report = progress or _silent
     preprocess, assumed = preprocess_of(net)
     net = _with_classes(net, collection)
     layer = net[settings.map_layer].address if settings.map_layer else last_features(net)
     _own(out)
     sweep = Sweep(top=settings.top, batch=settings.batch)
     record = sweep(
-        net, collection, preprocess, out / "record", embed=(layer,), progress=lambda d, t, text: report(d, t, "sweep")
+        net, collection, preprocess, out / "record", embed=(layer,), progress=lambda d, t, _: report(d, t, "sweep")
     )
     work = Work(net, collection, preprocess, record, out, settings, report, layer)
     trace = net.trace()
@@ -113,6 +113,11 @@ class Work:
     settings: Settings
     report: Progress
     map_layer: str
+
+
+def _silent(done: int, total: int, text: str) -> None:
+    """Nobody watches."""
+    del done, total, text
 
 
 def put(out: Path, key: str, value: Any) -> None:
@@ -256,5 +261,6 @@ def _how(net: Network, source: str, out: Path, settings: Settings) -> dict[str, 
     arguments = "".join(f", {k}={v!r}" for k, v in changed.items())
     return {
         "command": f"convscope atlas {reference} --images {source or 'YOUR_IMAGES'} --out {out.name}{options}",
-        "python": f"import convscope as cs\nnet = cs.open({reference!r})\ncs.atlas(net, {source or 'YOUR_IMAGES'!r}, out={out.name!r}{arguments})",
+        "python": f"import convscope as cs\nnet = cs.open({reference!r})\n"
+        f"cs.atlas(net, {source or 'YOUR_IMAGES'!r}, out={out.name!r}{arguments})",
     }

@@ -1,8 +1,8 @@
 """The command line: the same sentences as in Python. `convscope --help`, `convscope COMMAND --help`.
 
-Options of methods are read from their source by `registry`, so a new leaf has its options by being there, and help needs no torch.
-Results go to standard output (a table, or JSON with --json), progress and errors to standard error. Exit codes: 0 done, 1 failed,
-2 the question was malformed, 130 stopped by Ctrl-C.
+Options of methods are read from their source by `registry`: a new leaf has its options by being there; help needs no torch.
+Results go to standard output (a table, or JSON with --json), progress and errors to standard error.
+Exit codes: 0 done, 1 failed, 2 the question was malformed, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def respond(
 ) -> None:
     """How does every unit respond to a whole collection? One pass over it; then ask about a layer.
 
-    Example: convscope respond demo:digits --images digits --out record/ --layer conv2 --method top-images --unit 3 --save top.png
+    Example: convscope respond demo:digits --images digits --out record/ --layer conv2 --method top-images --unit 3
     """
     opening, parameters = split_parameters(context, "responses", method, rest)
     net = actions.open(network, **network_settings(opening))

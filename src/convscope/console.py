@@ -1,4 +1,4 @@
-"""What the commands of cli.py share: errors on standard error, progress with time left, options from dataclass fields, printing."""
+"""What the commands of cli.py share: errors, progress with time left, options from dataclass fields, printing."""
 
 from __future__ import annotations
 

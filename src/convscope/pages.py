@@ -184,7 +184,7 @@ def collection_page(work: Work, thumbs: dict[str, Any], shown: list[int], assume
 
 
 def _accuracy(work: Work) -> float | None:
-    """Share of labelled images whose first guess is their label, where classes of network and collection are the same names."""
+    """Share of labelled images whose first guess is their label; None where network and collection name other classes."""
     record = work.record
     if tuple(work.net.classes) != tuple(work.collection.classes):
         return None
@@ -197,7 +197,8 @@ def layer_page(work: Work, address: str, table: Table) -> dict[str, Any]:
     units, size = len(table), map_of(layer)
     position = columns["top_position"]
     flat = size is None or len(size) != 2
-    y, x = (np.full_like(position, -1), np.full_like(position, -1)) if flat else np.divmod(position, size[1])  # type: ignore[index]
+    nowhere = np.full_like(position, -1)
+    y, x = (nowhere, nowhere) if flat else np.divmod(position, size[1])  # type: ignore[index]
     named = columns.get("class_means")
     few = named is not None and named.shape[1] <= MANY
     filters = pictures.filter_sheet(work, address)
@@ -269,5 +270,5 @@ def map_page(layer: str, clouds: dict[str, Cloud], record: Record) -> dict[str, 
 def image_page(
     net: Network, preprocess: Preprocess, pixels: Any, index: int | str, name: str
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """One image: what the network sees, the maps of every layer, gradient and occlusion for its own answer. Files by name."""
+    """One image: what the network sees, the maps of every layer, heat-maps for its own answer. Files by name."""
     return pictures.image_page(net, preprocess, pixels, index, name)

@@ -65,7 +65,7 @@ class Session:
         progress: Callable[[int, int], None] | None = None,
     ) -> Heatmap:
         """A heat-map; `progress(done, total)` may raise to stop."""
-        report = None if progress is None else (lambda done, total, text="": progress(done, total))
+        report = None if progress is None else (lambda done, total, _="": progress(done, total))
         return actions.attribute(self.network, self.pixels(image), method, target, progress=report, **(parameters or {}))
 
     def image_page(self, image: Any) -> dict[str, Any]:
