@@ -12,6 +12,7 @@ Receptive field (Araujo, Norris, Sim 2019, "Computing Receptive Fields of Convol
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -86,7 +87,8 @@ class Field:
     """Receptive field along one axis, in input pixels: position `i` sees `start + i·stride … + size − 1`.
 
     `size` None means the whole axis, whatever its length. `stride` and `start` are fractions below an upsampling.
-    `aligned` is False where branches of unequal stride met: the field is then a hull, not the same at all positions.
+    `aligned` is False where branches of unequal stride met or a map was enlarged: the field is then a hull, and positions see
+    parts of it. Padding counts as nothing: under mirrored or circular padding a border position also sees pixels inside.
     """
 
     size: int | None = 1
@@ -106,17 +108,15 @@ class Field:
         assert isinstance(window, Window)
         span = window.dilation * (window.kernel - 1)
         if window.transposed:
-            # Output i hears the inputs j with i = j·s − p + t·d, so at most ⌊span/s⌋ + 1 neighbours, spaced one apart.
-            # j runs from ⌈(i + p − span)/s⌉ to ⌊(i + p)/s⌋, whose hull over all i within a stride is taken.
+            # Output i hears the inputs j with i = j·s − p + t·d, hence (i + p − span)/s ≤ j ≤ (i + p)/s: a hull, as j is whole.
             first = Fraction(window.padding - span, window.stride)
-            neighbours = span // window.stride + 1
-            return Field(self._size_over(neighbours), self.stride / window.stride, self.start + first * self.stride, False)
-        return Field(self._size_over(span + 1), self.stride * window.stride, self.start - window.padding * self.stride,
-                     self.aligned)
+            return Field(self._wider(Fraction(span, window.stride)), self.stride / window.stride, self.start + first * self.stride, False)
+        return Field(self._wider(Fraction(span)), self.stride * window.stride, self.start - window.padding * self.stride, self.aligned)
 
-    def _size_over(self, neighbours: int) -> int:
+    def _wider(self, steps: Fraction) -> int:
+        """The size in whole pixels after looking `steps` positions further."""
         assert self.size is not None
-        return self.size + int(-(-((neighbours - 1) * self.stride) // 1))
+        return self.size + math.ceil(steps * self.stride)
 
     def merge(self, other: Field) -> Field:
         """The hull of two fields that meet in an addition or a concatenation."""
@@ -125,7 +125,7 @@ class Field:
         start = min(self.start, other.start)
         end = max(self.start + self.size, other.start + other.size)
         same = self.stride == other.stride
-        return Field(int(-(-(end - start) // 1)), max(self.stride, other.stride), start, same and self.aligned and other.aligned)
+        return Field(math.ceil(end - start), max(self.stride, other.stride), start, same and self.aligned and other.aligned)
 
     def span(self, position: int, n: int) -> tuple[int, int]:
         """The pixels `[first, stop)` that output `position` sees of an axis of `n` pixels, clipped to it.
@@ -135,8 +135,8 @@ class Field:
         """
         if self.size is None:
             return 0, n
-        first = int((self.start + position * self.stride) // 1)
-        stop = int(-(-(self.start + position * self.stride + self.size) // 1))
+        first = math.floor(self.start + position * self.stride)
+        stop = math.ceil(self.start + position * self.stride + self.size)
         return min(max(first, 0), n), min(max(stop, 0), n)
 
     def coverage(self, n: int) -> float:

@@ -40,7 +40,7 @@ def _size(n: Any, batch: int) -> int:
     if isinstance(n, int):
         return n
     expression = n.node.expr
-    return int(expression.subs({symbol: batch for symbol in expression.free_symbols}))
+    return int(expression.subs(dict.fromkeys(expression.free_symbols, batch)))
 
 
 def tensor_arguments(node: Node) -> tuple[list[Node | None], dict[str, Any]]:
@@ -126,7 +126,8 @@ class _Reading:
         if any(t in self.live and s is None for t, s in zip(tensors, seen, strict=True)):
             self.sights[node] = None  # one unknown input makes the whole unknown
             return
-        self.sights[node] = receptive.after(name, operator, settings, shapes, seen, shape_of(node.meta["val"], 1009))
+        call = receptive.Call(name, operator, settings, shapes, shape_of(node.meta["val"], 1009), _is_pointwise(node))
+        self.sights[node] = receptive.after(call, seen)
 
     def _cancel_permutations(self, nodes: Iterable[Node]) -> None:
         """Two permutations in a row that undo each other (channels-last frameworks leave many) are plumbing."""
@@ -164,7 +165,7 @@ class _Reading:
             parameters=sum(self.sizes.get(t.name, 0) for t in mine if t.name not in self.buffers),
             buffers=sum(self.sizes.get(t.name, 0) for t in mine if t.name in self.buffers),
             macs=operator.macs(*shapes) if operator is not None else 0,
-            fields=None if sight is None or not sight.fields else sight.fields,
+            fields=None if sight is None else sight.shown,
             settings={k: v for k, v in settings.items() if v not in (None, [])},
             module=path, module_type=kind.rsplit(".", 1)[-1], source=_source(node), node=node.name,
             unit_axis=sight.unit_dim if sight is not None else (1 if len(out) > 1 else None))
@@ -178,6 +179,11 @@ class _Reading:
 
 def _shapes(nodes: Iterable[Node | None], batch: int) -> tuple[Shape, ...]:
     return tuple(shape_of(n.meta["val"], batch) for n in nodes if n is not None)
+
+
+def _is_pointwise(node: Node) -> bool:
+    """PyTorch marks the operations whose every output element reads one element of each argument."""
+    return torch.Tag.pointwise in getattr(node.target, "tags", ())
 
 
 def _parameters(node: Node, live: set[Node]) -> list[Node]:

@@ -78,7 +78,10 @@ class Network:
         found = layers.layers_of(program, sizes, buffers)
         if not found:
             raise ExportError(f"{name} computes nothing", "its graph has no operation on the input", "open a network with at least one layer")
-        notes = (*exported.notes, *facts.pop("notes", ()))
+        mirrored = [layer.address for layer in found if _reads_inside(layer)]
+        border = (f"receptive fields leave out that {', '.join(mirrored[:3])}{' …' if len(mirrored) > 3 else ''} read the image's other pixels at the "
+                  "border (mirrored, replicated or circular padding)",) if mirrored else ()
+        notes = (*exported.notes, *facts.pop("notes", ()), *border)
         return cls(name, program, tensors, names, found, exported.batch, notes=notes,
                    module=None if module is None else export.twin(module), **facts)
 
@@ -224,6 +227,12 @@ class Network:
         size = "×".join(map(str, self.input_shape[1:]))
         count = sum(layer.parameters for layer in self.layers)
         return f"Network({self.name}, input {size}, {len(self.layers)} layers, {count:,} parameters)"
+
+
+def _reads_inside(layer: Layer) -> bool:
+    """A padding that repeats pixels of the image instead of adding zeros."""
+    return layer.operator.startswith(("reflection_pad", "replication_pad")) or (
+        layer.operator == "pad" and layer.settings.get("mode", "constant") != "constant")
 
 
 def units_of(layer: Layer) -> int | None:
