@@ -13,12 +13,13 @@ from torch import nn
 from convscope.errors import ShapeError, UsageError
 from convscope.geometry import WHOLE, Window
 from convscope.operators.instance_norm import InstanceNorm
-from tests.operators.against_torch import hold, hold_differences, numbers, recorded
+from tests.operators.against_torch import SEEDS, hold, hold_differences, numbers, recorded
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 3), st.integers(1, 3), st.lists(st.integers(2, 4), min_size=1, max_size=3), st.booleans(), st.booleans(),
-       st.sampled_from([1e-5, 0.5]), st.integers(0, 2**32))
+@given(st.integers(1, 3), st.integers(1, 3), st.lists(st.integers(2, 4), min_size=1, max_size=3), st.booleans(),
+       st.booleans(),
+       st.sampled_from([1e-5, 0.5]), SEEDS)
 def test_agrees_with_torch(batch: int, c: int, rest: list[int], affine: bool, own: bool, eps: float, seed: int) -> None:
     learned = [numbers(seed + 1, c), numbers(seed + 2, c)] if affine else [None, None]
     running = [None, None] if own else [numbers(seed + 3, c), numbers(seed + 4, c) ** 2 + 0.1]
@@ -49,7 +50,8 @@ def test_costs_and_windows() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ShapeError, match=r"instance normalisation of an input of shape \(2, 3\).*no spatial axis.*\(B, C, H, W\)"):
+    with pytest.raises(ShapeError,
+                       match=r"instance normalisation of an input of shape \(2, 3\).*no spatial axis.*\(B, C, H, W\)"):
         InstanceNorm().forward(np.ones((2, 3)))
-    with pytest.raises(UsageError, match="needs running statistics"):
+    with pytest.raises(UsageError, match=r"needs running statistics"):
         InstanceNorm(False).forward(np.ones((2, 3, 4)))

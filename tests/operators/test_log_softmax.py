@@ -1,0 +1,33 @@
+"""Log-softmax.
+
+Mutation that turns this red: in log_softmax.py `np.exp(self.forward(x))` to `self.forward(x)` in backward."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from convscope.geometry import WHOLE, Window
+from convscope.operators.log_softmax import LogSoftmax
+from tests.operators.against_torch import SEEDS, hold, hold_differences, numbers, recorded
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.data(), st.sampled_from([1.0, 30.0, 1e4]), SEEDS)
+def test_agrees_with_torch(shape: list[int], data: st.DataObject, scale: float, seed: int) -> None:
+    dim = data.draw(st.integers(-len(shape), len(shape) - 1))
+    hold(LogSoftmax(dim), lambda x: x.log_softmax(dim), numbers(seed, *shape, scale=scale))
+
+
+def test_agrees_with_difference_quotients() -> None:
+    hold_differences(LogSoftmax(1), numbers(0, 2, 3, 2))
+
+
+def test_is_read_from_an_exported_graph() -> None:
+    assert recorded(nn.LogSoftmax(1), torch.from_numpy(numbers(0, 2, 3)), kind=LogSoftmax) == LogSoftmax(1)
+
+
+def test_windows() -> None:
+    assert LogSoftmax(2).windows((1, 3, 7, 7)) == (WHOLE, Window())
