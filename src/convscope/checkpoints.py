@@ -35,8 +35,8 @@ def load(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise StoreError(f"cannot read the checkpoint {path}", f"{type(error).__name__}: {str(error).splitlines()[0]}",
-                         "remove it to start anew") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise StoreError(f"cannot read the checkpoint {path}", reason, "remove it to start anew") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise StoreError(f"{path} is no checkpoint of a training run", "it was not written by `fit`", "give another path")
     found = list(_differences(state["identity"], identity))
