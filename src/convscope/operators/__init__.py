@@ -6,7 +6,7 @@ known about it:
     output_shape(*shapes)            the size of what comes out, from the sizes of what goes in
     parameters(*shapes)              how many learned numbers it has
     macs(*shapes)                    multiply-accumulates of one forward pass
-    windows(*shapes)                 per spatial axis: what one output position reads of its input (a `geometry.Window`, or WHOLE)
+    windows(*shapes)                 per spatial axis: what one output position reads of x (a `geometry.Window`, or WHOLE)
     forward(*arrays)                 y
     backward(delta, *arrays)         the gradient of each array, given delta = ∂L/∂y
 
@@ -31,7 +31,8 @@ def all_operators() -> tuple[type[Operator], ...]:
         if info.name.startswith("_"):
             continue
         module = importlib.import_module(f"{__name__}.{info.name}")
-        found += [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Operator) and v.__module__ == module.__name__]
+        classes = (v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Operator))
+        found += [cls for cls in classes if cls.__module__ == module.__name__]
     return tuple(found)
 
 

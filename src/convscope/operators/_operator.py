@@ -19,7 +19,7 @@ Array = Any  # numpy.ndarray of any size and floating type
 
 @dataclass(frozen=True)
 class Operator:
-    """An operation without learned numbers that keeps its input's size and reads position by position, unless it says otherwise.
+    """An operation; unless it says otherwise, without learned numbers, of its input's size, reading position by position.
 
     Arrays come in the order of `arrays`; an optional one may be missing or None. Sizes are whole shapes, batch included.
     No method changes an array that it is given.
@@ -48,7 +48,7 @@ class Operator:
         return sum(prod(shape) for name, shape in named if name in self.learned and shape is not None)
 
     def macs(self, *shapes: Any, **named: Any) -> int:
-        """Multiply-accumulates of one forward pass: products added to an accumulator, in convolutions and matrix products."""
+        """Multiply-accumulates of one forward pass: products added up in convolutions and matrix products."""
         del shapes, named
         return 0
 
@@ -62,5 +62,5 @@ class Operator:
         raise NotImplementedError
 
     def backward(self, delta: Any, *arrays: Any, **named: Any) -> tuple[Any, ...]:
-        """∂L/∂array for every array given, in their order, from delta = ∂L/∂y; None for one that is None or not differentiable."""
+        """∂L/∂array for every array given, from delta = ∂L/∂y; None for one that is None or not differentiable."""
         raise NotImplementedError

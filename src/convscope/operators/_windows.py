@@ -4,9 +4,9 @@ Both directions know one sentence. Window `i` with stride `s` and dilation `d` h
 
     i·s + t·d,   t = 0 … k − 1
 
-along each spatial axis of an (already padded) array (B, C, H, W, …). `cut` reads them (im2col: Chellapilla, Puri, Simard 2006,
-"High Performance Convolutional Neural Networks for Document Processing"); `add_back` is its transpose (col2im): a pixel
-receives the sum over the windows that hold it.
+along each spatial axis of an (already padded) array (B, C, H, W, …). `cut` reads them (im2col: Chellapilla, Puri, Simard
+2006, "High Performance Convolutional Neural Networks for Document Processing"); `add_back` is its transpose (col2im): a
+pixel receives the sum over the windows that hold it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from numpy.lib.stride_tricks import sliding_window_view
 from convscope.errors import ShapeError
 from convscope.geometry import Window, output_size
 
-Numbers = int | Iterable[int]
+Numbers = int | tuple[int, ...]
 
 
-def per_axis(value: Numbers, rank: int, name: str = "setting") -> tuple[int, ...]:
+def per_axis(value: Any, rank: int, name: str = "setting") -> tuple[Any, ...]:
     """One number for each of `rank` spatial axes.
 
     >>> per_axis(3, 2), per_axis((3,), 2), per_axis((3, 1), 2)
     ((3, 3), (3, 3), (3, 1))
     """
-    numbers = (value,) if isinstance(value, int) else tuple(value)
+    numbers = (value,) if isinstance(value, (int, float)) else tuple(value)
     if len(numbers) == 1:
         numbers *= rank
     if len(numbers) != rank:
@@ -67,7 +67,7 @@ def cut(x: Any, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tupl
     """
     reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
     view = sliding_window_view(x, reach, axis=tuple(range(2, x.ndim)))
-    return view[(slice(None), slice(None), *(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation))]
+    return view[(..., *(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation))]
 
 
 def add_back(windows: Any, sizes: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Any:
@@ -87,7 +87,7 @@ def add_back(windows: Any, sizes: tuple[int, ...], stride: tuple[int, ...], dila
 
 def pooling_windows(shape: tuple[int, ...], kernel: Numbers, stride: Numbers | None, padding: Numbers,
                     dilation: Numbers = 1) -> tuple[Window, ...]:
-    """The window of a pooling layer per spatial axis; a stride that is None or empty (as in exported graphs) is the kernel's size."""
+    """A pooling layer's window per spatial axis; a stride that is None or empty (exported graphs) is the kernel's size."""
     rank = require_rank(shape, "pooling")
     kernels = per_axis(kernel, rank, "kernel_size")
     strides = kernels if stride is None or stride == () else per_axis(stride, rank, "stride")

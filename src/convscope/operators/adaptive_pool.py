@@ -30,7 +30,7 @@ def spans(n: int, m: int) -> list[tuple[int, int]]:
 
 
 def window_of(n: int, m: int) -> Window | str:
-    """One window for all outputs where n is a multiple of m; otherwise windows differ in size and WHOLE is the safe answer."""
+    """One window for all outputs where n is a multiple of m; otherwise windows differ, and WHOLE is the safe answer."""
     return Window(n // m, n // m) if m > 1 and n % m == 0 else WHOLE
 
 
@@ -38,10 +38,10 @@ def window_of(n: int, m: int) -> Window | str:
 class AdaptiveAvgPool(Operator):
     """What is the mean of each of m×m tiles of the image?
 
-    Formula: y[b,c,i] = mean of x[b,c,⌊i·n/m⌋ … ⌈(i+1)·n/m⌉ − 1]. Shapes: x (B, C, H, W), y (B, C, *output_size); 1 to 3 axes.
-    Units: no parameters, no macs. Raises ShapeError where output_size does not fit the rank.
-    Misleads: unless n is a multiple of m, pixels in overlaps count more than others, and `windows` answers WHOLE, which is more
-    than a tile reads. Source: PyTorch's rule (see the file's docstring).
+    Formula: y[b,c,i] = mean of x[b,c,⌊i·n/m⌋ … ⌈(i+1)·n/m⌉ − 1]. Shapes: x (B, C, H, W), y (B, C, *output_size); 1 to 3
+    axes. Units: no parameters, no macs. Raises ShapeError where output_size does not fit the rank. Misleads: unless n is a
+    multiple of m, pixels in overlaps count more than others, and `windows` answers WHOLE, which is more than a tile reads.
+    Source: PyTorch's rule (see the file's docstring).
 
     >>> AdaptiveAvgPool(2).forward(np.array([[[1.0, 2.0, 6.0]]])).tolist()
     [[[1.5, 4.0]]]
@@ -81,8 +81,8 @@ class AdaptiveMaxPool(Operator):
     """Which is the largest value of each of m×m tiles of the image?
 
     Formula: y[b,c,i] = max of x[b,c,⌊i·n/m⌋ … ⌈(i+1)·n/m⌉ − 1]. Shapes: x (B, C, H, W), y (B, C, *output_size); 1 to 3 axes.
-    Units: no parameters, no macs. Of equal pixels the first in row order wins. Raises ShapeError where output_size does not fit.
-    Misleads: as `AdaptiveAvgPool`. Source: PyTorch's rule (see the file's docstring).
+    Units: no parameters, no macs. Of equal pixels the first in row order wins. Raises ShapeError where output_size does not
+    fit. Misleads: as `AdaptiveAvgPool`. Source: PyTorch's rule (see the file's docstring).
 
     >>> AdaptiveMaxPool(2).forward_with_indices(np.array([[[1.0, 2.0, 6.0]]]))[1].tolist()
     [[[1, 2]]]

@@ -17,8 +17,8 @@ from convscope.operators._pair import Pair
 class Add(Pair):
     """What is the sum of two branches?
 
-    Formula: y = x + alpha · other. Shapes: x and other broadcast to y. Units: no parameters, no macs. Raises ShapeError where
-    they do not broadcast, UsageError where `other` is missing. Source: He et al. 2015 (shortcuts).
+    Formula: y = x + alpha · other. Shapes: x and other broadcast to y. Units: no parameters, no macs. Raises ShapeError
+    where they do not broadcast, UsageError where `other` is missing. Source: He et al. 2015 (shortcuts).
 
     >>> import numpy as np
     >>> Add(1.0).forward(np.array([1.0, 2.0])).tolist()
@@ -41,8 +41,8 @@ class Add(Pair):
 class Sub(Pair):
     """What is the difference of two branches?
 
-    Formula: y = x − alpha · other. Shapes: x and other broadcast to y. Units: no parameters, no macs. Raises ShapeError where
-    they do not broadcast, UsageError where `other` is missing. Source: elementary.
+    Formula: y = x − alpha · other. Shapes: x and other broadcast to y. Units: no parameters, no macs. Raises ShapeError
+    where they do not broadcast, UsageError where `other` is missing. Source: elementary.
 
     >>> import numpy as np
     >>> Sub(1.0).forward(np.array([1.0, 2.0])).tolist()
@@ -65,8 +65,8 @@ class Sub(Pair):
 class RSub(Pair):
     """What is left of `other` when x is taken away (1 − x, say)?
 
-    Formula: y = other − alpha · x. Shapes: x and other broadcast to y. Units: no parameters, no macs. Raises ShapeError where
-    they do not broadcast, UsageError where `other` is missing. Source: elementary.
+    Formula: y = other − alpha · x. Shapes: x and other broadcast to y. Units: no parameters, no macs. Raises ShapeError
+    where they do not broadcast, UsageError where `other` is missing. Source: elementary.
 
     >>> import numpy as np
     >>> RSub(1.0).forward(np.array([1.0, 2.0])).tolist()

@@ -44,7 +44,8 @@ class Attention(Operator):
 
     def output_shape(self, query: Shape, key: Shape, value: Shape, mask: Shape | None = None) -> Shape:
         if self.enable_gqa:
-            raise UsageError("attention with grouped queries is not computed here", "enable_gqa is set", "repeat keys and values first")
+            raise UsageError("attention with grouped queries is not computed here", "enable_gqa is set",
+                             "repeat keys and values first")
         if query[-1] != key[-1] or key[-2] != value[-2]:
             raise ShapeError(f"attention over query {query}, key {key} and value {value} does not fit",
                              "query and key share E, key and value share S", "check the projections")
@@ -79,7 +80,8 @@ class Attention(Operator):
     def _weights(self, query: Any, key: Any, mask: Any) -> Any:
         """a (…, L, S). A query that may look at nothing gets weights 0."""
         if self.dropout_p:
-            raise UsageError("attention with dropout is not computed here", f"dropout_p is {self.dropout_p}", "use the network in eval mode")
+            raise UsageError("attention with dropout is not computed here", f"dropout_p is {self.dropout_p}",
+                             "use the network in eval mode")
         s = self._scale(query) * (query @ key.swapaxes(-1, -2))
         if self.is_causal:
             s = np.where(np.tri(*s.shape[-2:], dtype=bool), s, -np.inf)

@@ -26,9 +26,9 @@ class AvgPool(Operator):
     """What is the mean of each window?
 
     Shapes: x (B, C, H, W), y (B, C, h, w); 1 to 3 spatial axes. Units: no parameters, no macs (sums, no learned products).
-    `stride` None or empty means the kernel's size. Raises ShapeError where a window does not fit, UsageError for a divisor of 0.
-    Misleads: with count_include_pad (the default) means near the border are drawn towards 0.
-    Source: LeCun et al. 1998.
+    `stride` None or empty means the kernel's size. Raises ShapeError where a window does not fit, UsageError for a divisor
+    of 0. Misleads: with count_include_pad (the default) means near the border are drawn towards 0. Source: LeCun et al.
+    1998.
 
     >>> AvgPool(2).forward(np.arange(16.0).reshape(1, 1, 4, 4)).tolist()
     [[[[2.5, 4.5], [10.5, 12.5]]]]

@@ -20,9 +20,9 @@ from convscope.operators._operator import Operator, Shape
 class Concat(Operator):
     """Which branch does each slice of the output come from?
 
-    Formula: y = [x₀; x₁; …] along axis `dim`. Shapes: any number of arrays, equal but for `dim`; y has the sum of their sizes.
-    Units: no parameters, no macs. windows: position by position; along a spatial `dim` WHOLE, since branches are shifted
-    differently. Raises ShapeError where other sizes differ. Source: Szegedy et al. 2014.
+    Formula: y = [x₀; x₁; …] along axis `dim`. Shapes: any number of arrays, equal but for `dim`; y has the sum of their
+    sizes. Units: no parameters, no macs. windows: position by position; along a spatial `dim` WHOLE, since branches are
+    shifted differently. Raises ShapeError where other sizes differ. Source: Szegedy et al. 2014.
 
     >>> Concat(1).output_shape((1, 64, 28, 28), (1, 128, 28, 28), (1, 32, 28, 28))
     (1, 224, 28, 28)
@@ -74,7 +74,8 @@ class Stack(Operator):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         if len(set(shapes)) > 1:
-            raise ShapeError(f"arrays of shapes {', '.join(map(str, shapes))} cannot be stacked", "all must be equal", "use concat")
+            raise ShapeError(f"arrays of shapes {', '.join(map(str, shapes))} cannot be stacked", "all must be equal",
+                             "use concat")
         axis = self.dim % (len(shapes[0]) + 1)
         return (*shapes[0][:axis], len(shapes), *shapes[0][axis:])
 

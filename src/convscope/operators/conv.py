@@ -5,8 +5,8 @@
 (one spatial axis written; two or three work alike). With G groups, output channel k reads only the C/G input channels of its
 group. It is a cross-correlation: the kernel is not flipped.
 
-Sources: LeCun et al. 1989, "Backpropagation Applied to Handwritten Zip Code Recognition"; sizes after Dumoulin and Visin 2016;
-dilation after Yu and Koltun 2016; groups after Krizhevsky et al. 2012.
+Sources: LeCun et al. 1989, "Backpropagation Applied to Handwritten Zip Code Recognition"; sizes after Dumoulin and Visin
+2016; dilation after Yu and Koltun 2016; groups after Krizhevsky et al. 2012.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ class Conv(Operator):
 
     Shapes: x (B, C, H, W), weight (K, C/groups, kh, kw), bias (K,), y (B, K, h, w); 1 to 3 spatial axes.
     Units: macs counts B·K·h·w·(C/groups)·kh·kw products; adding the bias is not counted, windows over padding are.
-    `padding` is a number of pixels on both sides, 'valid' (none) or 'same' (with stride 1 the size stays; an odd rest goes to
-    the end). Raises ShapeError where channels, groups or sizes do not fit.
-    Misleads: near the border zeros are read as if they were image.
-    Source: LeCun et al. 1989.
+    `padding` is a number of pixels on both sides, 'valid' (none) or 'same' (with stride 1 the size stays; an odd rest goes
+    to the end). Raises ShapeError where channels, groups or sizes do not fit. Misleads: near the border zeros are read as
+    if they were image. Source: LeCun et al. 1989.
 
     >>> Conv(stride=4, padding=2).output_shape((1, 3, 224, 224), (64, 3, 11, 11))
     (1, 64, 55, 55)
@@ -68,8 +67,9 @@ class Conv(Operator):
     def windows(self, x: Shape, weight: Shape, bias: Shape | None = None) -> tuple[Window | Any, ...]:
         del x, bias
         rank = len(weight) - 2
-        facts = (weight[2:], per_axis(self.stride, rank, "stride"), self._paddings(weight)[0], per_axis(self.dilation, rank, "dilation"))
-        return tuple(Window(*each) for each in zip(*facts, strict=True))
+        strides, dilations = per_axis(self.stride, rank, "stride"), per_axis(self.dilation, rank, "dilation")
+        facts = zip(weight[2:], strides, self._paddings(weight)[0], dilations, strict=True)
+        return tuple(Window(*each) for each in facts)
 
     def forward(self, x: Any, weight: Any, bias: Any = None) -> Any:
         out = self.output_shape(x.shape, weight.shape, None if bias is None else bias.shape)
@@ -83,7 +83,7 @@ class Conv(Operator):
         return (self.input_gradient(delta, weight, x.shape[2:]), self.weight_gradient(delta, x, weight.shape), *sums)
 
     def input_gradient(self, delta: Any, weight: Any, sizes: Shape) -> Any:
-        """∂L/∂x of spatial size `sizes`: delta · weight, added back to each window's pixels. (Also: a transposed convolution.)"""
+        """∂L/∂x of spatial size `sizes`: delta · weight, added back to each window's pixels (a transposed convolution)."""
         rank, positions = len(sizes), delta.shape[2:]
         columns = self._rows(delta) @ self._matrices(weight)
         columns = columns.reshape(self.groups, delta.shape[0], prod(positions), weight.shape[1], prod(weight.shape[2:]))
@@ -100,15 +100,16 @@ class Conv(Operator):
     def _columns(self, x: Any, weight: Shape, positions: Shape) -> Any:
         """im2col: (G, B·positions, C/G·kernel), one row per window."""
         rank, (b, g) = len(positions), (x.shape[0], self.groups)
-        view = cut(padded(x, *self._paddings(weight)), weight[2:], per_axis(self.stride, rank), per_axis(self.dilation, rank))
+        full = padded(x, *self._paddings(weight))
+        view = cut(full, weight[2:], per_axis(self.stride, rank), per_axis(self.dilation, rank))
         view = view[(..., *(slice(n) for n in positions), *(slice(None),) * rank)]
         view = view.reshape(b, g, weight[1], prod(positions), prod(weight[2:]))
         return view.transpose(1, 0, 3, 2, 4).reshape(g, b * prod(positions), prod(weight[1:]))
 
     def _rows(self, delta: Any) -> Any:
         """(B, K, h, w) -> (G, B·positions, K/G), rows as in `_columns`."""
-        b, k, n = *delta.shape[:2], prod(delta.shape[2:])
-        return delta.reshape(b, self.groups, k // self.groups, n).transpose(1, 0, 3, 2).reshape(self.groups, b * n, k // self.groups)
+        (b, k), n, g = delta.shape[:2], prod(delta.shape[2:]), self.groups
+        return delta.reshape(b, g, k // g, n).transpose(1, 0, 3, 2).reshape(g, b * n, k // g)
 
     def _matrices(self, weight: Any) -> Any:
         """The kernels as one matrix per group: (G, K/G, C/G·kernel)."""
@@ -121,7 +122,8 @@ class Conv(Operator):
             both = per_axis(self.padding, rank, "padding")
             return both, both
         if self.padding not in ("same", "valid"):
-            raise ShapeError(f"padding {self.padding!r} is not known", "a word must be 'same' or 'valid'", "or give a number of pixels")
+            raise ShapeError(f"padding {self.padding!r} is not known", "a word must be 'same' or 'valid'",
+                             "or give a number of pixels")
         dilation = per_axis(self.dilation, rank, "dilation")
         spans = [d * (k - 1) if self.padding == "same" else 0 for k, d in zip(weight[2:], dilation, strict=True)]
         return tuple(n // 2 for n in spans), tuple(n - n // 2 for n in spans)
@@ -133,7 +135,8 @@ class Conv(Operator):
                              f"{len(weight) - 2} spatial axes against {rank}", "use a kernel of the input's rank")
         if x[1] != weight[1] * self.groups or weight[0] % self.groups:
             raise ShapeError(f"a kernel of shape {weight} in {self.groups} groups does not fit {x[1]} channels",
-                             f"it reads {weight[1] * self.groups} channels and makes {weight[0]}", "match channels and groups")
+                             f"it reads {weight[1] * self.groups} channels and makes {weight[0]}",
+                             "match channels and groups")
         if bias is not None and bias != (weight[0],):
             raise ShapeError(f"a bias of shape {bias} does not fit {weight[0]} output channels", "",
                              f"use a bias of shape ({weight[0]},)")

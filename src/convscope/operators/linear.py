@@ -22,9 +22,9 @@ class Linear(Operator):
     """Which weighted sum of all its inputs does each output compute?
 
     Shapes: x (…, C), weight (K, C), bias (K,), y (…, K). Units: macs counts one product per weight and row, the bias not.
-    windows: the last axis of x is read whole, every other position by position (on channels-last maps this is a 1×1 convolution);
-    behind a flatten, x is (B, C) and has no spatial axes. Raises ShapeError where C or K do not fit.
-    Source: Rumelhart et al. 1986.
+    windows: the last axis of x is read whole, every other position by position (on channels-last maps this is a 1×1
+    convolution); behind a flatten, x is (B, C) and has no spatial axes. Raises ShapeError where C or K do not fit. Source:
+    Rumelhart et al. 1986.
 
     >>> Linear().output_shape((1, 9216), (4096, 9216), (4096,)), Linear().macs((1, 9216), (4096, 9216))
     ((1, 4096), 37748736)

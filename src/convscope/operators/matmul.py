@@ -21,9 +21,9 @@ from convscope.operators._operator import Operator, Shape
 class MatMul(Operator):
     """Which inner products of rows and columns are taken?
 
-    Shapes: x (…, n, C), other (…, C, m), y (…, n, m); either may be a vector (C,). Units: macs counts n·m·C products per matrix.
-    windows: along x's last axis every output reads the whole, along its other axes position by position; `other` is read whole
-    on both of its last axes. Raises ShapeError where inner or leading sizes do not fit. Source: Cayley 1858.
+    Shapes: x (…, n, C), other (…, C, m), y (…, n, m); either may be a vector (C,). Units: macs counts n·m·C products per
+    matrix. windows: along x's last axis every output reads the whole, along its other axes position by position; `other` is
+    read whole on both of its last axes. Raises ShapeError where inner or leading sizes do not fit. Source: Cayley 1858.
 
     >>> MatMul().output_shape((8, 5, 4), (8, 4, 5)), MatMul().macs((8, 5, 4), (8, 4, 5))
     ((8, 5, 5), 800)

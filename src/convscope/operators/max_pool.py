@@ -19,7 +19,7 @@ import numpy as np
 from convscope.errors import ShapeError
 from convscope.geometry import Window
 from convscope.operators._operator import Operator, Shape
-from convscope.operators._windows import Numbers, cut, padded, per_axis, pooled_shape, pooling_windows
+from convscope.operators._windows import Numbers, cut, padded, pooled_shape, pooling_windows
 
 
 @dataclass(frozen=True)

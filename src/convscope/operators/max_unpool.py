@@ -2,7 +2,8 @@
 
     y[b, c, index[b, c, i]] = x[b, c, i]
 
-Source: Zeiler, Taylor, Fergus 2011, "Adaptive deconvolutional networks for mid and high level feature learning" (the switches).
+Source: Zeiler, Taylor, Fergus 2011, "Adaptive deconvolutional networks for mid and high level feature learning" (the
+switches).
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ class MaxUnpool(Operator):
     """Where did these maxima stand before they were pooled?
 
     Shapes: x and indices (B, C, h, w), y (B, C, *output_size); indices count in row order over one channel's map.
-    Units: no parameters, no macs. Raises ShapeError for an index outside the output. windows: WHOLE, since an index may point
-    anywhere (where it came from max pooling, it stays in that window). Misleads: where windows overlap two values may share an
-    index; the last in row order stays, the other is lost, and yet both get the gradient.
-    Source: Zeiler et al. 2011.
+    Units: no parameters, no macs. Raises ShapeError for an index outside the output. windows: WHOLE, since an index may
+    point anywhere (where it came from max pooling, it stays in that window). Misleads: where windows overlap two values may
+    share an index; the last in row order stays, the other is lost, and yet both get the gradient. Source: Zeiler et al.
+    2011.
 
     >>> MaxUnpool((4,)).forward(np.array([[[5.0, 7.0]]]), np.array([[[1, 2]]])).tolist()
     [[[0.0, 5.0, 7.0, 0.0]]]
@@ -51,8 +52,9 @@ class MaxUnpool(Operator):
     def forward(self, x: Any, indices: Any) -> Any:
         out = self.output_shape(x.shape, indices.shape)
         n = prod(self.output_size)
-        if indices.size and not (0 <= indices.min() and indices.max() < n):
-            raise ShapeError(f"an unpooling index lies outside a map of {n} positions", f"indices run from {indices.min()} to {indices.max()}",
+        if indices.size and (indices.min() < 0 or indices.max() >= n):
+            raise ShapeError(f"an unpooling index lies outside a map of {n} positions",
+                             f"indices run from {indices.min()} to {indices.max()}",
                              "use the output size that was pooled")
         y = np.zeros((*x.shape[:2], n), x.dtype)
         np.put_along_axis(y, indices.reshape(*x.shape[:2], -1), x.reshape(*x.shape[:2], -1), axis=-1)

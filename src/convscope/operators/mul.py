@@ -2,7 +2,8 @@
 
     mul: y = x · other        div: y = x / other
 
-A gate times a map (Hu et al. 2018, "Squeeze-and-Excitation Networks"): backward, the gate gets delta · map, summed over the map.
+A gate times a map (Hu et al. 2018, "Squeeze-and-Excitation Networks"): backward, the gate gets delta · map, summed over the
+map.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Div(Pair):
     """What is the quotient of two branches?
 
     Formula: y = x / other; rounding_mode 'floor' or 'trunc' rounds it, and then nothing flows back. Shapes: x and other
-    broadcast to y. Units: no parameters, macs 0. Raises ShapeError where they do not broadcast, UsageError for another rounding
-    mode. Misleads: division by 0 gives inf or NaN, as in PyTorch. Source: elementary.
+    broadcast to y. Units: no parameters, macs 0. Raises ShapeError where they do not broadcast, UsageError for another
+    rounding mode. Misleads: division by 0 gives inf or NaN, as in PyTorch. Source: elementary.
 
     >>> Div(2.0).forward(np.array([1.0, 2.0])).tolist()
     [0.5, 1.0]

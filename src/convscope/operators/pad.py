@@ -2,7 +2,8 @@
 
 Output i along an axis copies the source pixel  i − before,  and where that lies outside 0 … n − 1:
 
-    constant: the given value     replicate: the nearest pixel     circular: modulo n     reflect: mirrored at the edge pixels
+    constant: the given value     replicate: the nearest pixel     circular: modulo n     reflect: mirrored at the edge
+    pixels
 
 The backward pass adds every copy's delta to its source.
 """
@@ -25,11 +26,11 @@ MODES = ("constant", "reflect", "replicate", "circular")
 class Pad(Operator):
     """Which source pixel does each output pixel copy?
 
-    Formula: y[…, i] = x[…, source(i − before)]. Shapes: x any, y larger (or smaller) along its last axes: `pad` lists (before,
-    after) from the last axis backwards, as PyTorch does. Units: no parameters, no macs.
-    Raises ShapeError where less than one pixel is left, or where reflect (before, after < n) and circular (≤ n) run out of
-    pixels; UsageError for an unknown mode. windows shift by `before`; misleads: near the border the modes other than constant
-    read pixels further inside than that. Source: as in PyTorch's `torch.nn.functional.pad`.
+    Formula: y[…, i] = x[…, source(i − before)]. Shapes: x any, y larger (or smaller) along its last axes: `pad` lists
+    (before, after) from the last axis backwards, as PyTorch does. Units: no parameters, no macs. Raises ShapeError where
+    less than one pixel is left, or where reflect (before, after < n) and circular (≤ n) run out of pixels; UsageError for
+    an unknown mode. windows shift by `before`; misleads: near the border the modes other than constant read pixels further
+    inside than that. Source: as in PyTorch's `torch.nn.functional.pad`.
 
     >>> Pad((2, 1), "reflect").forward(np.array([[[1.0, 2.0, 3.0]]])).tolist()
     [[[3.0, 2.0, 1.0, 2.0, 3.0, 2.0]]]
@@ -96,8 +97,8 @@ class Pad(Operator):
                 continue
             limit = {"reflect": n - 1, "circular": n}.get(self.mode)
             if limit is not None and max(before, after) > limit:
-                raise ShapeError(f"mode {self.mode!r} cannot pad {n} pixels by {max(before, after)}", f"at most {limit} are there",
-                                 "pad less or use 'replicate'")
+                raise ShapeError(f"mode {self.mode!r} cannot pad {n} pixels by {max(before, after)}",
+                                 f"at most {limit} are there", "pad less or use 'replicate'")
             i = np.arange(-before, n + after)
             if self.mode == "constant":
                 i = np.where((i >= 0) & (i < n), i, -1)

@@ -19,8 +19,8 @@ class Permute(Operator):
     """Which axis of x does each axis of y show?
 
     Formula: y.shape[a] = x.shape[dims[a]]. Shapes: x any, y its axes in the order `dims`. Units: no parameters, no macs.
-    windows: position by position, per axis of x; which axis went where is in `dims`. Raises ShapeError where dims is no order
-    of x's axes. Source: elementary.
+    windows: position by position, per axis of x; which axis went where is in `dims`. Raises ShapeError where dims is no
+    order of x's axes. Source: elementary.
 
     >>> Permute((0, 2, 3, 1)).output_shape((1, 3, 8, 9))
     (1, 8, 9, 3)
@@ -43,7 +43,8 @@ class Permute(Operator):
     def _order(self, rank: int) -> tuple[int, ...]:
         order = tuple(d % rank for d in self.dims if -rank <= d < rank)
         if sorted(order) != list(range(rank)):
-            raise ShapeError(f"{self.dims} is no order of {rank} axes", "each must be there once", f"use the numbers 0 … {rank - 1}")
+            raise ShapeError(f"{self.dims} is no order of {rank} axes", "each must be there once",
+                             f"use the numbers 0 … {rank - 1}")
         return order
 
 
@@ -51,8 +52,8 @@ class Permute(Operator):
 class Transpose(Operator):
     """Which two axes change places?
 
-    Formula: y = x with axes dim0 and dim1 swapped. Units: no parameters, no macs. windows: position by position, per axis of x.
-    Raises ShapeError for an axis that is not there. Source: elementary.
+    Formula: y = x with axes dim0 and dim1 swapped. Units: no parameters, no macs. windows: position by position, per axis
+    of x. Raises ShapeError for an axis that is not there. Source: elementary.
 
     >>> Transpose(-2, -1).output_shape((2, 3, 8, 9))
     (2, 3, 9, 8)
@@ -77,7 +78,8 @@ class Transpose(Operator):
         if rank < 2 and (self.dim0, self.dim1) == (0, 1):  # aten.t leaves a vector as it is
             return tuple(range(rank))
         if not all(-rank <= d < rank for d in (self.dim0, self.dim1)):
-            raise ShapeError(f"axes {self.dim0} and {self.dim1} cannot be swapped", f"there are {rank} axes", "use an axis that is there")
+            raise ShapeError(f"axes {self.dim0} and {self.dim1} cannot be swapped", f"there are {rank} axes",
+                             "use an axis that is there")
         order = list(range(rank))
         order[self.dim0], order[self.dim1] = order[self.dim1], order[self.dim0]
         return tuple(order)

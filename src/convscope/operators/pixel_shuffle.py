@@ -3,8 +3,8 @@
     pixel shuffle     y[b, c, h·r + i, w·r + j] = x[b, c·r² + i·r + j, h, w]       (unshuffle is its inverse)
     channel shuffle   y[b, j·G + g, …] = x[b, g·(C/G) + j, …]
 
-Sources: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural
-Network"; Zhang et al. 2018, "ShuffleNet".
+Sources: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
+Neural Network"; Zhang et al. 2018, "ShuffleNet".
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from convscope.operators._operator import Operator, Shape
 class PixelShuffle(Operator):
     """Which channel becomes which sub-pixel?
 
-    Formula: y[b,c,h·r+i,w·r+j] = x[b,c·r²+i·r+j,h,w]. Shapes: x (B, C·r², h, w), y (B, C, h·r, w·r). Units: no parameters, no
-    macs. Raises ShapeError where channels are no multiple of r². Source: Shi et al. 2016.
+    Formula: y[b,c,h·r+i,w·r+j] = x[b,c·r²+i·r+j,h,w]. Shapes: x (B, C·r², h, w), y (B, C, h·r, w·r). Units: no parameters,
+    no macs. Raises ShapeError where channels are no multiple of r². Source: Shi et al. 2016.
 
     >>> PixelShuffle(2).output_shape((1, 12, 5, 5))
     (1, 3, 10, 10)
@@ -36,7 +36,8 @@ class PixelShuffle(Operator):
     def output_shape(self, x: Shape) -> Shape:
         r = self.upscale_factor
         if len(x) != 4 or x[1] % (r * r):
-            raise ShapeError(f"pixel shuffle by {r} does not fit {x}", f"channels must be a multiple of {r * r}, axes 4", "use another factor")
+            raise ShapeError(f"pixel shuffle by {r} does not fit {x}", f"channels must be a multiple of {r * r}, axes 4",
+                             "use another factor")
         return (x[0], x[1] // (r * r), x[2] * r, x[3] * r)
 
     def windows(self, x: Shape) -> tuple[Window | str, ...]:
@@ -54,9 +55,9 @@ class PixelShuffle(Operator):
 class PixelUnshuffle(Operator):
     """Which sub-pixel becomes which channel?
 
-    Formula: y[b,c·r²+i·r+j,h,w] = x[b,c,h·r+i,w·r+j]. Shapes: x (B, C, h·r, w·r), y (B, C·r², h, w). Units: no parameters, no
-    macs. windows: the r pixels that all channels of a position read together (each channel reads one of them). Raises ShapeError
-    where sizes are no multiple of r. Source: Shi et al. 2016, reversed.
+    Formula: y[b,c·r²+i·r+j,h,w] = x[b,c,h·r+i,w·r+j]. Shapes: x (B, C, h·r, w·r), y (B, C·r², h, w). Units: no parameters,
+    no macs. windows: the r pixels that all channels of a position read together (each channel reads one of them). Raises
+    ShapeError where sizes are no multiple of r. Source: Shi et al. 2016, reversed.
 
     >>> PixelUnshuffle(2).output_shape((1, 3, 10, 10))
     (1, 12, 5, 5)
@@ -70,7 +71,8 @@ class PixelUnshuffle(Operator):
     def output_shape(self, x: Shape) -> Shape:
         r = self.downscale_factor
         if len(x) != 4 or x[2] % r or x[3] % r:
-            raise ShapeError(f"pixel unshuffle by {r} does not fit {x}", f"height and width must be multiples of {r}", "crop or pad first")
+            raise ShapeError(f"pixel unshuffle by {r} does not fit {x}", f"height and width must be multiples of {r}",
+                             "crop or pad first")
         return (x[0], x[1] * r * r, x[2] // r, x[3] // r)
 
     def windows(self, x: Shape) -> tuple[Window | str, ...]:
@@ -88,8 +90,8 @@ class PixelUnshuffle(Operator):
 class ChannelShuffle(Operator):
     """Which channel goes where, so that groups exchange what they know?
 
-    Formula: y[b,j·G+g] = x[b,g·(C/G)+j]. Shapes: x and y (B, C, …). Units: no parameters, no macs. Raises ShapeError where C is
-    no multiple of G. Source: Zhang et al. 2018. (Networks that spell it as view, transpose, view are three layers.)
+    Formula: y[b,j·G+g] = x[b,g·(C/G)+j]. Shapes: x and y (B, C, …). Units: no parameters, no macs. Raises ShapeError where
+    C is no multiple of G. Source: Zhang et al. 2018. (Networks that spell it as view, transpose, view are three layers.)
 
     >>> import numpy as np
     >>> ChannelShuffle(2).forward(np.arange(4.0).reshape(1, 4, 1)).ravel().tolist()
@@ -103,7 +105,8 @@ class ChannelShuffle(Operator):
 
     def output_shape(self, x: Shape) -> Shape:
         if len(x) < 2 or x[1] % self.groups:
-            raise ShapeError(f"{self.groups} groups do not divide the channels of {x}", "C must be a multiple of groups", "use other groups")
+            raise ShapeError(f"{self.groups} groups do not divide the channels of {x}", "C must be a multiple of groups",
+                             "use other groups")
         return x
 
     def forward(self, x: Any) -> Any:

@@ -20,9 +20,10 @@ from convscope.operators._rearrange import Rearrange
 class Reshape(Rearrange):
     """Which shape do the same numbers get?
 
-    Formula: y.ravel() = x.ravel(). Shapes: x any, y `shape`; one −1 is what is left over. In graphs with free sizes an entry may be
-    the name of a symbol ('s0'): in the first place it is the batch, elsewhere it counts as −1. Units: no parameters, no macs.
-    Raises ShapeError where the sizes do not multiply to x's, or too many are unknown. Source: elementary.
+    Formula: y.ravel() = x.ravel(). Shapes: x any, y `shape`; one −1 is what is left over. In graphs with free sizes an
+    entry may be the name of a symbol ('s0'): in the first place it is the batch, elsewhere it counts as −1. Units: no
+    parameters, no macs. Raises ShapeError where the sizes do not multiply to x's, or too many are unknown. Source:
+    elementary.
 
     >>> Reshape((-1, 400)).output_shape((8, 16, 5, 5)), Reshape((1, 400)).windows((1, 16, 5, 5))
     ((8, 400), ('whole', 'whole'))
@@ -36,6 +37,7 @@ class Reshape(Rearrange):
     @classmethod
     def read(cls, name: str, settings: dict[str, Any], shapes: tuple[Shape, ...]) -> Operator:
         """aten.view calls it 'size', aten.reshape 'shape'."""
+        del name, shapes
         return cls(tuple(settings["shape"] if "shape" in settings else settings["size"]))
 
     def output_shape(self, x: Shape) -> Shape:
@@ -46,8 +48,8 @@ class Reshape(Rearrange):
         total, free = prod(x), wanted.count(-1)
         fits = (free == 0 and known == total) or (free == 1 and known > 0 and total % known == 0)
         if not fits:
-            raise ShapeError(f"{total} numbers of shape {x} do not fit into shape {self.shape}", f"{free} sizes are left open",
-                             "sizes must multiply to the same number")
+            raise ShapeError(f"{total} numbers of shape {x} do not fit into shape {self.shape}",
+                             f"{free} sizes are left open", "sizes must multiply to the same number")
         return tuple(total // known if n == -1 else n for n in wanted)
 
 

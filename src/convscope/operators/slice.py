@@ -1,6 +1,6 @@
-"""A part of an array: slices, single entries, pieces of a split.
+"""A part of an array: a slice along one axis, or a single entry of it.
 
-    slice: y[…, i, …] = x[…, start + i·step, …]        select: y = x[…, index, …]        split: the piece-th run of `sizes`
+    slice: y[…, i, …] = x[…, start + i·step, …]        select: y = x[…, index, …]
 
 The backward pass writes delta to where it was taken from, and 0 elsewhere.
 """
@@ -21,10 +21,10 @@ from convscope.operators._operator import Operator, Shape
 class Slice(Operator):
     """Which part of one axis is kept?
 
-    Formula: y[…,i,…] = x[…,start + i·step,…]. Shapes: x any; y has ⌈(end − start)/step⌉ along `dim`; negative numbers count from
-    the end, as in Python. Units: no parameters, no macs. windows: along a spatial `dim` a window of one pixel with stride step,
-    shifted by start; WHOLE where start is a free symbol of the graph. Raises ShapeError for an axis that is not there and
-    where sizes would depend on such a symbol. Source: elementary.
+    Formula: y[…,i,…] = x[…,start + i·step,…]. Shapes: x any; y has ⌈(end − start)/step⌉ along `dim`; negative numbers count
+    from the end, as in Python. Units: no parameters, no macs. windows: along a spatial `dim` a window of one pixel with
+    stride step, shifted by start; WHOLE where start is a free symbol of the graph. Raises ShapeError for an axis that is
+    not there and where sizes would depend on such a symbol. Source: elementary.
 
     >>> Slice(2, 1, None, 2).output_shape((1, 3, 8, 8)), Slice(2, 1, None, 2).windows((1, 3, 8, 8))[0]
     ((1, 3, 4, 8), Window(kernel=1, stride=2, padding=-1, dilation=1, transposed=False))
@@ -63,8 +63,8 @@ class Slice(Operator):
 
     def _part(self) -> slice:
         if isinstance(self.start, str) or isinstance(self.end, str):
-            raise ShapeError(f"the slice {self.start}:{self.end} depends on the input's size", "its ends are symbols of the graph",
-                             "export with a fixed size, or give numbers")
+            raise ShapeError(f"the slice {self.start}:{self.end} depends on the input's size",
+                             "its ends are symbols of the graph", "export with a fixed size, or give numbers")
         return slice(self.start, self.end, self.step)
 
 
@@ -72,9 +72,9 @@ class Slice(Operator):
 class Select(Operator):
     """Which single entry of one axis is kept?
 
-    Formula: y = x[…, index, …]. Shapes: x any, y without axis `dim`. `unbind` is read as its first piece (index 0). Units: no
-    parameters, no macs. windows, per spatial axis of x: one pixel; the axis `dim` itself is gone in y. Raises ShapeError for an
-    axis or entry that is not there. Source: elementary.
+    Formula: y = x[…, index, …]. Shapes: x any, y without axis `dim`. `unbind` is read as its first piece (index 0). Units:
+    no parameters, no macs. windows, per spatial axis of x: one pixel; the axis `dim` itself is gone in y. Raises ShapeError
+    for an axis or entry that is not there. Source: elementary.
 
     >>> Select(1, -1).output_shape((5, 7, 3))
     (5, 3)
@@ -104,57 +104,6 @@ class Select(Operator):
         grad = np.zeros(x.shape, delta.dtype)
         np.moveaxis(grad, self.dim, 0)[self.index] = delta
         return (grad,)
-
-
-@dataclass(frozen=True)
-class Split(Operator):
-    """Which piece of one axis is this?
-
-    Formula: y = x[…, start … start + sizes[piece] − 1, …]. Shapes: x any; y as x with the piece's size along `dim`. `sizes` is
-    one size for all pieces (the last may be smaller) or a list; an exported graph makes all pieces at once and is read as
-    piece 0. Units: no parameters, no macs. windows as `Slice`. Raises ShapeError where there is no such piece, or sizes do not
-    sum to the axis. Source: elementary.
-
-    >>> Split(2, 1, piece=1).output_shape((1, 5, 8, 8)), Split((1, 4), 1, piece=1).output_shape((1, 5, 8, 8))
-    ((1, 2, 8, 8), (1, 4, 8, 8))
-    """
-
-    sizes: int | tuple[int, ...]
-    dim: int = 0
-    piece: int = 0
-
-    aten: ClassVar = ("split", "split_with_sizes", "chunk")
-    formula: ClassVar = "y = the piece-th run of sizes along dim"
-
-    @classmethod
-    def read(cls, name: str, settings: dict[str, Any], shapes: tuple[Shape, ...]) -> Operator:
-        """aten.split calls it 'split_size', aten.split_with_sizes 'split_sizes'; aten.chunk gives the number of pieces."""
-        dim = settings.get("dim", 0)
-        if name == "chunk":
-            return cls(-(-shapes[0][dim] // settings["chunks"]), dim)
-        sizes = settings["split_size"] if "split_size" in settings else settings["split_sizes"]
-        return cls(tuple(sizes) if isinstance(sizes, (list, tuple)) else sizes, dim)
-
-    def output_shape(self, x: Shape) -> Shape:
-        return self._slice(x).output_shape(x)
-
-    def windows(self, x: Shape) -> tuple[Window | str, ...]:
-        return self._slice(x).windows(x)
-
-    def forward(self, x: Any) -> Any:
-        return self._slice(x.shape).forward(x)
-
-    def backward(self, delta: Any, x: Any) -> tuple[Any, ...]:
-        return self._slice(x.shape).backward(delta, x)
-
-    def _slice(self, x: Shape) -> Slice:
-        n = x[axis_of(self.dim, x)]
-        sizes = self.sizes if isinstance(self.sizes, tuple) else (self.sizes,) * -(-n // self.sizes)
-        if not 0 <= self.piece < len(sizes) or (isinstance(self.sizes, tuple) and sum(sizes) != n):
-            raise ShapeError(f"no piece {self.piece} in a split of {n} into {self.sizes}", f"there are {len(sizes)}",
-                             "sizes must sum to the axis")
-        start = sum(sizes[:self.piece])
-        return Slice(self.dim, start, start + sizes[self.piece])
 
 
 def axis_of(dim: int, x: Shape) -> int:

@@ -29,12 +29,12 @@ MODES = ("nearest", "nearest-exact", "linear")
 class Upsample(Operator):
     """Which source pixels does each pixel of the resized map mix?
 
-    Shapes: x (B, C, h, w), y (B, C, *output_size), or ⌊size · scale_factor⌋ per axis; 1 to 3 spatial axes. 'linear' stands for
-    bilinear and trilinear too. Units: no parameters, macs 0 by our definition (the weights are fixed).
-    windows: for an integer factor a transposed window (nearest f wide, linear up to 2f), for nearest by 1/f a stride;
-    otherwise no single window describes it and WHOLE is the safe answer. Raises UsageError for an unknown mode or no size.
-    Misleads: without align_corners pixels are areas, with it they are points and the map is stretched.
-    Source: as PyTorch's `torch.nn.functional.interpolate`; nearest computes positions in single precision as it does.
+    Shapes: x (B, C, h, w), y (B, C, *output_size), or ⌊size · scale_factor⌋ per axis; 1 to 3 spatial axes. 'linear' stands
+    for bilinear and trilinear too. Units: no parameters, macs 0 by our definition (the weights are fixed). windows: for an
+    integer factor a transposed window (nearest f wide, linear up to 2f), for nearest by 1/f a stride; otherwise no single
+    window describes it and WHOLE is the safe answer. Raises UsageError for an unknown mode or no size. Misleads: without
+    align_corners pixels are areas, with it they are points and the map is stretched. Source: as PyTorch's
+    `torch.nn.functional.interpolate`; nearest computes positions in single precision as it does.
 
     >>> Upsample(scale_factors=2.0).forward(np.array([[[1.0, 3.0]]])).tolist()
     [[[1.0, 1.0, 3.0, 3.0]]]
@@ -89,7 +89,7 @@ class Upsample(Operator):
     def _factors(self, rank: int) -> tuple[Any, ...]:
         if self.scale_factors is None:
             return (None,) * rank
-        return per_axis(self.scale_factors if isinstance(self.scale_factors, tuple) else (self.scale_factors,), rank, "scale_factors")  # type: ignore[arg-type]
+        return per_axis(self.scale_factors, rank, "scale_factors")
 
     def _matrices(self, x: Shape) -> list[Any]:
         """(m, n) per axis: row i holds the weights of output i."""
@@ -105,9 +105,13 @@ class Upsample(Operator):
     def _positions(self, n: int, m: int, factor: float | None) -> tuple[Any, Any]:
         """⌊u⌋ and u − ⌊u⌋ for every output along one axis."""
         i = np.arange(m)
+        if self.mode == "linear" and n == m:
+            return i, np.zeros(m)  # PyTorch copies here, even if a fractional scale led to this size
         if self.mode == "linear":
             ratio = n / m if factor is None else 1 / factor
-            u = i * ((n - 1) / (m - 1) if m > 1 else 0.0) if self.align_corners else np.maximum((i + 0.5) * ratio - 0.5, 0)
+            u = np.maximum((i + 0.5) * ratio - 0.5, 0)
+            if self.align_corners:
+                u = i * ((n - 1) / (m - 1) if m > 1 else 0.0)
             low = np.minimum(u.astype(int), n - 1)
             return low, np.clip(u - low, 0, 1)
         ratio = np.float32(n) / np.float32(m) if factor is None else np.float32(1 / factor)
@@ -115,9 +119,9 @@ class Upsample(Operator):
         u = (i.astype(np.float32) + offset) * ratio
         return np.minimum(u.astype(int), n - 1), np.zeros(m)
 
-    def _window(self, n: int, m: int, factor: float | None) -> Window | str:
+    def _window(self, n: int, m: int, factor: Any) -> Window | str:
         ratio = m / n if factor is None else factor
-        if n == m and ratio == 1:
+        if n == m and (ratio == 1 or self.mode == "linear"):
             return Window()
         if self.mode == "linear" and self.align_corners:
             f = (m - 1) // (n - 1) if n > 1 and m > 1 and (m - 1) % (n - 1) == 0 else 0

@@ -1,0 +1,64 @@
+"""Slow twins: the same mathematics as in src, written from the definitions with nothing but loops. For tests only."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+
+def convolution(x: Any, weight: Any, bias: Any, stride: int, padding: int, dilation: int, groups: int) -> tuple[Any, int]:
+    """y of a 2-D convolution and its multiply-accumulates, products with padding included (Dumoulin and Visin 2016)."""
+    (b, _, height, width), (k, c, kh, kw) = x.shape, weight.shape
+    h = (height + 2 * padding - dilation * (kh - 1) - 1) // stride + 1
+    w = (width + 2 * padding - dilation * (kw - 1) - 1) // stride + 1
+    y, count = np.zeros((b, k, h, w)), 0
+    for image, out, i, j in product(range(b), range(k), range(h), range(w)):
+        first = out // (k // groups) * c  # first input channel of this output's group
+        total = bias[out]
+        for channel, s, t in product(range(c), range(kh), range(kw)):
+            row, column = i * stride - padding + s * dilation, j * stride - padding + t * dilation
+            inside = 0 <= row < height and 0 <= column < width
+            total += weight[out, channel, s, t] * (x[image, first + channel, row, column] if inside else 0.0)
+            count += 1
+        y[image, out, i, j] = total
+    return y, count
+
+
+def transposed_convolution(x: Any, weight: Any, stride: int, padding: int, output_padding: int) -> tuple[Any, int]:
+    """y of a 2-D transposed convolution without groups, and its multiply-accumulates (Zeiler et al. 2010)."""
+    (b, c, h, w), (_, k, kh, kw) = x.shape, weight.shape
+    height = (h - 1) * stride - 2 * padding + kh + output_padding
+    width = (w - 1) * stride - 2 * padding + kw + output_padding
+    y, count = np.zeros((b, k, height, width)), 0
+    for image, channel, i, j, out, s, t in product(range(b), range(c), range(h), range(w), range(k), range(kh), range(kw)):
+        row, column = i * stride - padding + s, j * stride - padding + t
+        count += 1
+        if 0 <= row < height and 0 <= column < width:
+            y[image, out, row, column] += x[image, channel, i, j] * weight[channel, out, s, t]
+    return y, count
+
+
+def matrix_product(x: Any, other: Any) -> tuple[Any, int]:
+    """y of two matrices and its multiply-accumulates."""
+    y, count = np.zeros((x.shape[0], other.shape[1])), 0
+    for i, j, c in product(range(x.shape[0]), range(other.shape[1]), range(x.shape[1])):
+        y[i, j] += x[i, c] * other[c, j]
+        count += 1
+    return y, count
+
+
+def max_pooling(x: Any, kernel: int, stride: int, padding: int) -> tuple[Any, Any]:
+    """y of a 2-D max pooling and the winners, as flat positions within a map; of equals the first in row order."""
+    b, c, height, width = x.shape
+    h, w = (height + 2 * padding - kernel) // stride + 1, (width + 2 * padding - kernel) // stride + 1
+    y, winners = np.full((b, c, h, w), -np.inf), np.full((b, c, h, w), -1)
+    for image, channel, i, j, s, t in product(range(b), range(c), range(h), range(w), range(kernel), range(kernel)):
+        row, column = i * stride - padding + s, j * stride - padding + t
+        if not (0 <= row < height and 0 <= column < width):
+            continue
+        value = x[image, channel, row, column]
+        if winners[image, channel, i, j] < 0 or value > y[image, channel, i, j]:
+            y[image, channel, i, j], winners[image, channel, i, j] = value, row * width + column
+    return y, winners
