@@ -26,13 +26,14 @@ class Fast:
     graph: GraphModule
     values: list[Any]  # one per placeholder; the image's place holds None
     by_node: dict[str, Layer]
+    output_at: int  # which output is the network's answer
     folded: int  # how many batch norms went into their convolutions
 
     def run(self, x: Tensor, visit: Callable[[Layer, Tensor], None] | None = None) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
         runner = _Runner(self.graph, self.by_node, visit)
         with torch.inference_mode():
-            return run.first_tensor(runner.run(*[x if v is None else v for v in self.values]))
+            return run.first_tensor(runner.run(*[x if v is None else v for v in self.values])[self.output_at])
 
 
 class _Runner(torch.fx.Interpreter):
@@ -67,7 +68,7 @@ def fast(net: Network, measured: Collection[str]) -> Fast:
     graph.eliminate_dead_code()
     inputs = {names[node.name] for node in net.inputs}
     values = [None if n.name in inputs else tensors[n.name] for n in graph.nodes if n.op == "placeholder"]
-    return Fast(GraphModule(torch.nn.Module(), graph), values, by_node, folded)
+    return Fast(GraphModule(torch.nn.Module(), graph), values, by_node, net.output_at, folded)
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

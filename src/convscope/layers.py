@@ -16,6 +16,8 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from convscope import operators, receptive
+from convscope.errors import ExportError
+from convscope.export import short
 from convscope.results import Layer
 
 Shape = tuple[int, ...]
@@ -91,6 +93,17 @@ def layers_of(program: ExportedProgram, sizes: dict[str, int], buffers: set[str]
     where: dict[Node, str] = {}
     counted: set[str] = set()
     return tuple(reading.layer(node, addresses[node], where, counted) for node in shown)
+
+
+def behind(program: ExportedProgram, at: int, by_node: dict[str, Layer]) -> Layer:
+    """The layer that the graph's output number `at` comes from, through plumbing."""
+    node = next(n for n in program.graph.nodes if n.op == "output").args[0][at]
+    while node.name not in by_node:
+        before = [n for n in node.all_input_nodes if n.op == "call_function"]
+        if not before:
+            raise ExportError("the network returns its input", "no layer computes its first output", "let forward return what it computes")
+        node = before[0]
+    return by_node[node.name]
 
 
 class _Reading:
@@ -233,5 +246,5 @@ def _source(node: Node) -> str:
         if where is None or re.search(r"[\\/]torch[\\/]", where[1]) or where[1].startswith("torch/"):
             continue
         code = lines[at + 1].strip() if at + 1 < len(lines) and not lines[at + 1].lstrip().startswith('File "') else ""
-        found = f"{where[1]}:{where[2]} in {where[3]}" + (f": {code}" if code else "")
+        found = f"{short(where[1])}:{where[2]} in {where[3]}" + (f": {code}" if code else "")
     return found

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
 from convscope import addresses, export, layers, run
 from convscope.errors import ExportError, ShapeError, UnknownName, UsageError, unknown
@@ -54,6 +54,7 @@ class Network:
         if isinstance(module, torch.jit.ScriptModule):
             raise ExportError(f"{type(module).__name__} is TorchScript", "its Python code is gone and TorchScript is no longer developed",
                               "open the Python module it was made from, or a torch.export .pt2 file")
+        module = export.bare(module)
         exported = export.export(module, export.as_inputs(example, module))
         return cls.of(exported, module, name or type(module).__name__, **facts)
 
@@ -119,10 +120,20 @@ class Network:
     def device(self) -> torch.device:
         return next((t.device for t in self.tensors.values()), torch.device("cpu"))
 
-    @property
+    @functools.cached_property
+    def output_at(self) -> int:
+        """Which of the graph's outputs is the network's answer: the first tensor that `forward` returns (changed buffers come before)."""
+        specs = self.program.graph_signature.output_specs
+        tensors = (at for at, spec in enumerate(specs) if spec.kind == OutputKind.USER_OUTPUT and isinstance(spec.arg, TensorArgument))
+        found = next(tensors, None)
+        if found is None:
+            raise ExportError(f"{self.name} returns no tensor", "its outputs are plain values", "let forward return a tensor first")
+        return found
+
+    @functools.cached_property
     def output(self) -> Layer:
-        """The layer whose value the network returns."""
-        return self.layers[-1]
+        """The layer whose value the network returns (of several outputs, the first)."""
+        return layers.behind(self.program, self.output_at, {layer.node: layer for layer in self.layers})
 
     @functools.cached_property
     def print(self) -> str:

@@ -104,7 +104,7 @@ def run(net: Network, x: Tensor, *, keep: Iterable[str] = (), rules: Mapping[str
     runner = Runner(net, rules or {}, see, None)
     with torch.random.fork_rng(devices=[]), contextlib.nullcontext() if grad else torch.no_grad():
         output = runner.run(*arguments(net, x))
-    return Values(first_tensor(output), kept)
+    return Values(first_tensor(output[net.output_at]), kept)
 
 
 def upto(net: Network, x: Tensor, address: str, *, rules: Mapping[str, Rule] | None = None, grad: bool = False) -> Tensor:
