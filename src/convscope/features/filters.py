@@ -1,0 +1,116 @@
+"""The learned filters of a convolution as pictures (Krizhevsky, Sutskever, Hinton 2012, figure 3).
+
+First layer: the filter itself, in colour or grey. Deeper, a filter has one slice for each input channel, and is shown as
+
+    norm        t[u, i, j] = 1/C · Σ_c |w[u, c, i, j]|
+    strongest   t[u, i, j] = w[u, c*, i, j],   c* = argmax_c ‖w[u, c]‖₂
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope import learned
+from convscope.errors import UsageError, unknown
+from convscope.fields import param, validate
+from convscope.network import Network
+from convscope.results import Layer, Picture
+
+Array = NDArray[np.float64]
+_PASSING = ("view", "_unsafe_view", "reshape", "flatten", "dropout")  # what may lie between the image and a dense layer
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What do the learned weights of each unit look like?
+
+    One tile (h, w) a unit, in the order of the units. Filters on a colour image are drawn as colours, w = 0 at
+    mid-grey, each or all scaled to the largest |w|; filters on one channel, on a signed scale; filters with C > 1 input
+    channels as `view` says. Numbers are weights, in units of output per input unit, before any batch norm. `values`:
+    'norm' ‖w_u‖₂, 'limit' the largest |w|, and for 'strongest' the input channel.
+
+    Misleads beyond the first layer: what a deep filter looks for depends on what its inputs are. Errors: UnknownName for a
+    layer without filters. Source: Krizhevsky, Sutskever, Hinton 2012.
+
+    >>> import torch
+    >>> net = Network.open(torch.nn.Conv2d(3, 8, 5), (3, 16, 16))
+    >>> Filters()(net, "conv2d").tiles.shape
+    (8, 5, 5, 3)
+    """
+
+    view: str = param("norm", "of many input channels: mean of absolute values, or the strongest channel's weights",
+                      choices=("norm", "strongest"))
+    scale: str = param("each", "one scale for each filter, or one for all", choices=("each", "shared"))
+    most: int = param(256, "filters shown at most", low=1)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def __call__(self, net: Network, layer: str) -> Picture:
+        """The filters of the layer at this address."""
+        found = net[layer]
+        weights, on_image = _filters(net, found)
+        kept = weights[: self.most]
+        notes = [f"the first {self.most} of {len(weights)} units"] if len(weights) > self.most else []
+        facts = {"norm": np.sqrt((kept**2).sum((1, 2, 3))), "limit": np.abs(kept).max((1, 2, 3))}
+        units = tuple(f"{found.address}/{u}" for u in range(len(kept)))
+        if kept.shape[2:] == (1, 1):
+            notes.append("the kernels are 1×1: each tile is one number")
+        if on_image and kept.shape[1] == 3:
+            tiles, signed, scale = self._colours(net, kept), False, "rgb"
+            largest = "each filter" if self.scale == "each" else "all filters"
+            notes.append(f"mid-grey is zero, white and black are ± the largest weight of {largest}")
+        else:
+            tiles, signed, more, note = self._slices(kept)
+            facts, scale = facts | more, self.scale
+            notes += note
+        return Picture(tiles=tiles, units=units, title=f"filters of {found.address}", scale=scale, signed=signed,
+                       values=facts, notes=tuple(notes), origin=net.origin(self))
+
+    def _colours(self, net: Network, kept: Array) -> NDArray[np.uint8]:
+        """(U, h, w, 3) uint8."""
+        limit = np.abs(kept).max((1, 2, 3) if self.scale == "each" else None, keepdims=True)
+        bgr = net.preprocess is not None and net.preprocess.channels == "BGR"
+        shares = np.divide(kept[:, ::-1] if bgr else kept, limit, out=np.zeros_like(kept), where=limit > 0)
+        return np.rint(127.5 + 127.5 * shares).astype(np.uint8).transpose(0, 2, 3, 1)
+
+    def _slices(self, kept: Array) -> tuple[Array, bool, dict[str, NDArray[np.int64]], list[str]]:
+        """Tiles (U, h, w), whether they are signed, further numbers and what to say."""
+        if kept.shape[1] == 1:
+            return kept[:, 0], True, {}, []
+        if self.view == "norm":
+            return np.abs(kept).mean(1), False, {}, [f"mean of |w| over {kept.shape[1]} input channels"]
+        channel = (kept**2).sum((2, 3)).argmax(1)
+        note = f"of {kept.shape[1]} input channels the one with the largest weights"
+        return kept[np.arange(len(kept)), channel], True, {"channel": channel}, [note]
+
+
+def _filters(net: Network, layer: Layer) -> tuple[Array, bool]:
+    """(U, C, h, w) weights of a layer, and whether they lie directly on the image."""
+    weight = learned.weight(net, layer)
+    if weight is None:
+        others = [one.address for one in net.layers if "conv" in one.operator and learned.weight(net, one) is not None]
+        raise unknown("layer with filters", layer.address, others, f"{layer.operator} has no weights of its own")
+    array = weight.double().cpu().numpy()
+    first = _on_image(net, layer)
+    if layer.operator == "linear":
+        shape = net.input_shape[1:]
+        if not (first and len(shape) == 3 and array.shape[1] == np.prod(shape)):
+            raise UsageError(f"{layer.address} is a dense layer on {array.shape[1]} numbers", "its weights are no picture",
+                             "choose a convolution, or a dense layer that reads the image itself")
+        return array.reshape(-1, *shape), True
+    if array.ndim == 5:
+        raise UsageError(f"the filters of {layer.address} have three axes", f"their shape is {array.shape[1:]}",
+                         "choose a 2-D convolution")
+    return array[:, :, None] if array.ndim == 3 else array, first
+
+
+def _on_image(net: Network, layer: Layer) -> bool:
+    """Does this layer read the image itself?"""
+    before = layer.parents
+    while len(before) == 1 and before[0] != "input" and net[before[0]].operator in _PASSING:
+        before = net[before[0]].parents
+    return before == ("input",)
