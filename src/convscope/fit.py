@@ -144,7 +144,7 @@ class _Job:
 
     def _gradients(self, batch: Batch | None, group: Group) -> tuple[float, float, float]:
         """Gradients of the batch's mean loss, over all processes. Sum of losses, right answers, images."""
-        images = group.add_up(torch.tensor([0.0 if batch is None else len(batch.ids)], device=self.device)).item()
+        images = group.add_up(torch.tensor([0.0 if batch is None else float(len(batch.ids))], device=self.device)).item()
         self.optimizer.zero_grad(set_to_none=True)
         told = torch.zeros(2, device=self.device)
         if batch is not None:

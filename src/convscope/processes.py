@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,6 +11,8 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+_groups = itertools.count()  # how many groups this process has joined
 
 
 class Group(NamedTuple):
@@ -38,7 +41,10 @@ def processes(device: torch.device) -> Iterator[Group]:
         return
     ours = not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1
     if ours:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # A group leaves its addresses in the launcher's store; a second group must not read those of the first.
+        store, rank, world = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
+        store = dist.PrefixStore(f"convscope {next(_groups)}", store)  # pyright: ignore[reportPrivateImportUsage]
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world)
     try:
         yield Group(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Group()
     finally:
