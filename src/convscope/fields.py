@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ def validate(method: Any) -> None:
         wanted = {"int": int, "float": (int, float), "bool": bool, "str": str}.get(kind)
         if wanted is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and kind != "bool")):
             raise UsageError(f"{name}.{p.name} must be {kind}", f"got {value!r}", p.help)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{name}.{p.name} must be a finite number", f"got {value!r}", p.help)
         if p.choices and value not in p.choices:
             raise UsageError(f"{name}.{p.name} must be one of {', '.join(p.choices)}", f"got {value!r}", p.help)
         if (p.low is not None and value < p.low) or (p.high is not None and value > p.high):
