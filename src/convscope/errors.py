@@ -52,6 +52,10 @@ class StoreError(ConvscopeError):
     """A result on disk that is missing, damaged or of another version."""
 
 
+class Cancelled(ConvscopeError):
+    """Somebody asked to stop. A `progress` callback raises it; whatever was half-done is dropped."""
+
+
 def unknown(kind: str, name: object, names: Iterable[str], remedy: str = "") -> UnknownName:
     """The error for a name that does not exist, with the closest ones that do.
 

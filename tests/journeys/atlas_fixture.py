@@ -1,8 +1,8 @@
 """Writes a plausible small atlas in the page's data format: shapes in colours, a network with shortcuts and branches.
 
-The numbers are drawn from a seeded generator, the geometry (sizes, receptive fields) is real, so that what the page draws can be
-checked. `write_atlas(folder)` is what the browser tests open; `write_atlas(folder, images=2000, units=512, stages=7)` shows whether
-the page stays smooth.
+The numbers are drawn from a seeded generator, the geometry (sizes, receptive fields) is real, so that what the page draws
+can be checked. `write_atlas(folder)` is what the browser tests open; `write_atlas(folder, images=2000, units=512,
+stages=7)` shows whether the page stays smooth.
 """
 
 from __future__ import annotations
@@ -87,8 +87,15 @@ class _Builder:
         self.layers: list[dict[str, Any]] = []
         self.state: dict[str, tuple[int, int, Field | None]] = {"input": (3, SIZE, Field())}
 
-    def add(self, address: str, operator: str, parents: list[str], channels: int | None = None, window: Window | None = None,
-            units: bool = False) -> str:
+    def add(
+        self,
+        address: str,
+        operator: str,
+        parents: list[str],
+        channels: int | None = None,
+        window: Window | None = None,
+        units: bool = False,
+    ) -> str:
         c, n, field = self.state[parents[0]]
         out, formula, parameters, macs = n, None, 0, 0
         for parent in parents[1:]:
@@ -102,7 +109,7 @@ class _Builder:
             formula = size_formula(n, window.kernel, window.stride, window.padding, 1, out)
             field = field.through(window)
         if operator == "conv2d" and window is not None:
-            parameters = channels * c * window.kernel ** 2
+            parameters = channels * c * window.kernel**2
             macs = parameters * out * out
         elif operator == "batch_norm":
             parameters = 2 * channels
@@ -114,19 +121,39 @@ class _Builder:
         self.state[address] = (channels, out, field)
         shape = [1, channels] if flat else [1, channels, out, out]
         size = None if field is None or field.size is None else [field.size] * 2
-        self.layers.append({
-            "address": address, "slug": address.replace(":", "~"), "operator": operator,
-            "input_shapes": [[1, self.state[p][0], self.state[p][1], self.state[p][1]] for p in parents], "output_shape": shape,
-            "parents": parents, "parameters": parameters, "macs": macs, "saved": 4 * math.prod(shape),
-            "field": None if flat else {"size": size, "stride": [float(field.stride)] * 2, "start": [float(field.start)] * 2,
-                                        "coverage": field.coverage(SIZE)} if field else None,
-            "settings": {} if window is None else {"kernel_size": [window.kernel] * 2, "stride": [window.stride] * 2,
-                                                   "padding": [window.padding] * 2},
-            "formula": formula, "module": address.rpartition(".")[0], "module_type": operator.title().replace("_", ""),
-            "source": f"shapes_net.py:{20 + len(self.layers)} in forward: x = self.{address.split('.')[-1]}(x)",
-            "units": channels if units else None, "page": units,
-            "zeros": 0.35 + 0.5 * (len(self.layers) % 7) / 7 if operator == "relu" else None,
-        })
+        self.layers.append(
+            {
+                "address": address,
+                "slug": address.replace(":", "~"),
+                "operator": operator,
+                "input_shapes": [[1, self.state[p][0], self.state[p][1], self.state[p][1]] for p in parents],
+                "output_shape": shape,
+                "parents": parents,
+                "parameters": parameters,
+                "macs": macs,
+                "saved": 4 * math.prod(shape),
+                "field": None
+                if flat
+                else {
+                    "size": size,
+                    "stride": [float(field.stride)] * 2,
+                    "start": [float(field.start)] * 2,
+                    "coverage": field.coverage(SIZE),
+                }
+                if field
+                else None,
+                "settings": {}
+                if window is None
+                else {"kernel_size": [window.kernel] * 2, "stride": [window.stride] * 2, "padding": [window.padding] * 2},
+                "formula": formula,
+                "module": address.rpartition(".")[0],
+                "module_type": operator.title().replace("_", ""),
+                "source": f"shapes_net.py:{20 + len(self.layers)} in forward: x = self.{address.split('.')[-1]}(x)",
+                "units": channels if units else None,
+                "page": units,
+                "zeros": 0.35 + 0.5 * (len(self.layers) % 7) / 7 if operator == "relu" else None,
+            }
+        )
         return address
 
 
@@ -161,27 +188,49 @@ def _layers(units: int, stages: int) -> list[dict[str, Any]]:
 
 def _network(layers: list[dict[str, Any]], images: int) -> dict[str, Any]:
     return {
-        "name": "ShapesNet", "reference": "shapes_net.py:shapes_net(width=16)", "print": "9f3c2a71d0be", "input_shape": [1, 3, SIZE, SIZE],
-        "parameters": sum(x["parameters"] for x in layers), "macs": sum(x["macs"] for x in layers),
-        "notes": ["Batch norm is fixed to its running statistics: this is the graph of inference."], "layers": layers,
+        "name": "ShapesNet",
+        "reference": "shapes_net.py:shapes_net(width=16)",
+        "print": "9f3c2a71d0be",
+        "input_shape": [1, 3, SIZE, SIZE],
+        "parameters": sum(x["parameters"] for x in layers),
+        "macs": sum(x["macs"] for x in layers),
+        "notes": ["Batch norm is fixed to its running statistics: this is the graph of inference."],
+        "layers": layers,
         "highlights": [
-            {"text": "Unit 3 of layer1.0.conv1 fires on one image in fifty and answers to rings alone.", "link": "#/unit/layer1.0.conv1/3"},
-            {"text": "Seven images are named wrong; most of them are small rings taken for discs.", "link": "#/images?only=wrong"},
-            {"text": "Half of all multiply-accumulates are spent in layer1.", "link": "#/?colour=macs"}],
-        "classes": list(CLASSES), "preprocess": f"resized to {SIZE}×{SIZE}, divided by 255, minus 0.5",
-        "made": {"date": "2026-11-21 13:50 UTC", "versions": {"convscope": "0.1.0", "torch": "2.13.0", "python": "3.11"}, "seconds": 41.7,
-                 "seed": 0, "command": f"convscope atlas shapes_net.py:shapes_net --images shapes/ --out atlas/  # {images} images",
-                 "python": 'import convscope as cs\nnet = cs.open("shapes_net.py:shapes_net")\ncs.atlas(net, "shapes/", out="atlas/")'},
+            {
+                "text": "Unit 3 of layer1.0.conv1 fires on one image in fifty and answers to rings alone.",
+                "link": "#/unit/layer1.0.conv1/3",
+            },
+            {
+                "text": "Seven images are named wrong; most of them are small rings taken for discs.",
+                "link": "#/images?only=wrong",
+            },
+            {"text": "Half of all multiply-accumulates are spent in layer1.", "link": "#/?colour=macs"},
+        ],
+        "classes": list(CLASSES),
+        "preprocess": f"resized to {SIZE}×{SIZE}, divided by 255, minus 0.5",
+        "made": {
+            "date": "2026-11-21 13:50 UTC",
+            "versions": {"convscope": "0.1.0", "torch": "2.13.0", "python": "3.11"},
+            "seconds": 41.7,
+            "seed": 0,
+            "command": f"convscope atlas shapes_net.py:shapes_net --images shapes/ --out atlas/  # {images} images",
+            "python": 'import convscope as cs\nnet = cs.open("shapes_net.py:shapes_net")\ncs.atlas(net, "shapes/", out="a/")',
+        },
     }
 
 
-def _collection(folder: Path, labels: list[int], pictures: list[Image.Image], pages: int, rng: np.random.Generator) -> dict[str, Any]:
+def _collection(
+    folder: Path, labels: list[int], pictures: list[Image.Image], pages: int, rng: np.random.Generator
+) -> dict[str, Any]:
     sheets, columns, per_sheet = [], 20, 400
     for first in range(0, len(pictures), per_sheet):
-        part = pictures[first:first + per_sheet]
+        part = pictures[first : first + per_sheet]
         sheet = Image.new("RGB", (columns * THUMB, -(-len(part) // columns) * THUMB), "white")
         for i, picture in enumerate(part):
-            sheet.paste(picture.resize((THUMB, THUMB), Image.Resampling.LANCZOS), (i % columns * THUMB, i // columns * THUMB))
+            sheet.paste(
+                picture.resize((THUMB, THUMB), Image.Resampling.LANCZOS), (i % columns * THUMB, i // columns * THUMB)
+            )
         sheets.append(f"thumbs/{first // per_sheet:03d}.jpg")
         sheet.save(folder / sheets[-1], quality=90)
     top, probability = [], []
@@ -194,11 +243,15 @@ def _collection(folder: Path, labels: list[int], pictures: list[Image.Image], pa
         probability.append(p[order].round(5).tolist())
     right = sum(t[0] == k for t, k in zip(top, labels, strict=True))
     return {
-        "name": "shapes", "count": len(labels), "classes": list(CLASSES), "labels": labels,
+        "name": "shapes",
+        "count": len(labels),
+        "classes": list(CLASSES),
+        "labels": labels,
         "ids": [f"{CLASSES[k]}/{i:04d}.png" for i, k in enumerate(labels)],
         "thumbs": {"size": THUMB, "columns": columns, "per_sheet": per_sheet, "sheets": sheets},
         "predictions": {"kind": "softmax of logits", "top": top, "probability": probability},
-        "accuracy": right / len(labels), "pages": list(range(min(pages, len(labels)))),
+        "accuracy": right / len(labels),
+        "pages": list(range(min(pages, len(labels)))),
         "skipped": [{"id": "ring/broken.png", "reason": "truncated: 1,204 of 8,816 bytes could be read"}],
         "notes": ["Every image was resized to 96×96."],
     }
@@ -225,17 +278,50 @@ def _units(folder: Path, layer: dict[str, Any], labels: list[int], images: int, 
     counts[:, 0] += 40000
     levels = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]
     return {
-        "address": layer["address"], "units": units, "map": shape, "count": images,
-        "columns": {"mean": rng.gamma(2, 0.2, units).round(4).tolist(), "variance": rng.gamma(2, 0.3, units).round(4).tolist(),
-                    "min": [0.0] * units, "max": high.tolist(), "zeros": zeros.round(4).tolist(),
-                    "selectivity": [*rng.beta(2, 3, units).round(4).tolist()[:-1], None], "norm": rng.normal(1, 0.2, units).round(4).tolist()},
-        "meanings": {"mean": "mean over all images and positions", "variance": "variance over all images and positions",
-                     "min": "smallest value", "max": "largest value", "zeros": "share of values that are exactly zero, 0 … 1",
-                     "selectivity": "(best class mean − mean of the others) / (their sum), 0 … 1", "norm": "Euclidean norm of the weights"},
-        "top": {"k": k, "image": image, "value": value, "y": at[0] or [[None] * k] * units, "x": at[1] or [[None] * k] * units},
-        "quantiles": {"levels": levels, "values": np.sort(rng.gamma(1.4, 1, (units, len(levels))), axis=1).round(4).tolist()},
-        "histogram": {"low": [0.0 if layer["operator"] == "relu" else -1.5] * units, "high": high.tolist(), "counts": counts.tolist()},
-        "class_means": rng.gamma(2, 0.4, (units, len(CLASSES))).round(4).tolist(), "filters": filters,
+        "address": layer["address"],
+        "units": units,
+        "map": shape,
+        "count": images,
+        "columns": {
+            "mean": rng.gamma(2, 0.2, units).round(4).tolist(),
+            "deviation": rng.gamma(2, 0.3, units).round(4).tolist(),
+            "minimum": [0.0] * units,
+            "maximum": high.tolist(),
+            "zeros": zeros.round(4).tolist(),
+            "fires": (1 - zeros).round(4).tolist(),
+            "preferred": rng.integers(0, len(CLASSES), units).tolist(),
+            "selectivity": [*rng.beta(2, 3, units).round(4).tolist()[:-1], None],
+            "norm": rng.normal(1, 0.2, units).round(4).tolist(),
+        },
+        "meanings": {
+            "mean": "mean over all images and positions",
+            "deviation": "standard deviation over all images and positions",
+            "minimum": "smallest value",
+            "maximum": "largest value",
+            "fires": "share of values above zero, 0 … 1",
+            "preferred": "class with the largest mean response",
+            "zeros": "share of values that are exactly zero, 0 … 1",
+            "selectivity": "(best class mean − mean of the others) / (their sum), 0 … 1",
+            "norm": "Euclidean norm of the weights",
+        },
+        "top": {
+            "k": k,
+            "image": image,
+            "value": value,
+            "y": at[0] or [[None] * k] * units,
+            "x": at[1] or [[None] * k] * units,
+        },
+        "quantiles": {
+            "levels": levels,
+            "values": np.sort(rng.gamma(1.4, 1, (units, len(levels))), axis=1).round(4).tolist(),
+        },
+        "histogram": {
+            "low": [0.0 if layer["operator"] == "relu" else -1.5] * units,
+            "high": high.tolist(),
+            "counts": counts.tolist(),
+        },
+        "class_means": rng.gamma(2, 0.4, (units, len(CLASSES))).round(4).tolist(),
+        "filters": filters,
         "notes": ["Quantiles come from a sketch; their rank error is below 1 %."],
     }
 
@@ -253,33 +339,70 @@ def _sheet(folder: Path, file: str, count: int, side: int, rng: np.random.Genera
         tile = np.stack([255 * np.clip(1 + 1.6 * value * s, 0, 1) for s in (1, -0.0, -1)], -1)
         tile[..., 1] = 255 * (1 - 0.75 * np.abs(value))
         r, c = u // columns * (side + 1), u % columns * (side + 1)
-        sheet[r:r + side, c:c + side] = tile.astype(np.uint8)
+        sheet[r : r + side, c : c + side] = tile.astype(np.uint8)
     Image.fromarray(sheet).save(folder / file)
     return {"file": file, "tile": [side, side], "gap": 1, "columns": columns, "count": count}
 
 
-def _image(folder: Path, index: int, picture: Image.Image, layers: list[dict[str, Any]], rng: np.random.Generator) -> dict[str, Any]:
+def _image(
+    folder: Path, index: int, picture: Image.Image, layers: list[dict[str, Any]], rng: np.random.Generator
+) -> dict[str, Any]:
     picture.save(folder / f"pictures/image-{index}.png")
     heatmaps = []
     for method, proof in (("gradient", {"∑ map": 1.92}), ("occlusion", {"largest drop": 4.81, "windows": 576.0})):
         y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
         centre = rng.uniform(0.3, 0.7, 2)
-        heat = np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) * 40) - 0.4 * np.exp(-((y - 0.2) ** 2 + (x - 0.8) ** 2) * 30)
-        plain = np.stack([255 * np.clip(1 + heat, 0, 1), 255 * (1 - np.abs(heat)), 255 * np.clip(1 - heat, 0, 1)], -1).astype(np.uint8)
+        heat = np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) * 40) - 0.4 * np.exp(
+            -((y - 0.2) ** 2 + (x - 0.8) ** 2) * 30
+        )
+        plain = np.stack(
+            [255 * np.clip(1 + heat, 0, 1), 255 * (1 - np.abs(heat)), 255 * np.clip(1 - heat, 0, 1)], -1
+        ).astype(np.uint8)
         Image.fromarray(plain).resize((288, 288)).save(folder / f"pictures/{method}-{index}.png")
         over = Image.blend(picture.convert("L").convert("RGB"), Image.fromarray(plain), 0.6).resize((288, 288))
         over.save(folder / f"pictures/{method}-over-{index}.png")
-        heatmaps.append({"method": method, "target": "3 ring", "score": 7.31, "file": f"pictures/{method}-over-{index}.png",
-                         "plain": f"pictures/{method}-{index}.png", "limit": 0.84, "proof": proof,
-                         "notes": ["Grey square of 16 pixels, moved by 4."] if method == "occlusion" else []})
+        heatmaps.append(
+            {
+                "method": method,
+                "target": "3 ring",
+                "score": 7.31,
+                "file": f"pictures/{method}-over-{index}.png",
+                "plain": f"pictures/{method}-{index}.png",
+                "limit": 0.84,
+                "proof": proof,
+                "notes": ["Grey square of 16 pixels, moved by 4."] if method == "occlusion" else [],
+            }
+        )
     maps = []
     for layer in layers:
         if layer["page"] and len(layer["output_shape"]) == 4:
-            sheet = _sheet(folder, f"pictures/maps-{index}-{layer['slug']}.png", layer["units"], layer["output_shape"][2], rng, smooth=True)
-            maps.append({"layer": layer["address"], **sheet, "units": list(range(layer["units"])), "limit": 3.2, "signed": False,
-                         "caption": f"Values of {layer['address']}."})
-    return {"index": index, "id": f"image {index}", "file": f"pictures/image-{index}.png", "width": SIZE, "height": SIZE,
-            "heatmaps": heatmaps, "maps": maps}
+            sheet = _sheet(
+                folder,
+                f"pictures/maps-{index}-{layer['slug']}.png",
+                layer["units"],
+                layer["output_shape"][2],
+                rng,
+                smooth=True,
+            )
+            maps.append(
+                {
+                    "layer": layer["address"],
+                    **sheet,
+                    "units": list(range(layer["units"])),
+                    "limit": 3.2,
+                    "signed": False,
+                    "caption": f"Values of {layer['address']}.",
+                }
+            )
+    return {
+        "index": index,
+        "id": f"image {index}",
+        "file": f"pictures/image-{index}.png",
+        "width": SIZE,
+        "height": SIZE,
+        "heatmaps": heatmaps,
+        "maps": maps,
+    }
 
 
 def _map(labels: list[int], rng: np.random.Generator) -> dict[str, Any]:
@@ -287,6 +410,16 @@ def _map(labels: list[int], rng: np.random.Generator) -> dict[str, Any]:
     points = np.array([centres[k] for k in labels]) + rng.normal(0, 1.4, (len(labels), 2))
     tsne = np.array([10 * np.array([np.cos(k), np.sin(k)]) for k in labels]) + rng.normal(0, 2.2, (len(labels), 2))
     count = len(labels)
-    return {"layer": "avgpool", "index": list(range(count)), "views": [
-        {"name": "PCA", "points": points.round(4).tolist(), "axes": ["component 1 (31 % of the variance)", "component 2 (17 %)"], "notes": []},
-        {"name": "t-SNE", "points": tsne.round(4).tolist(), "axes": ["", ""], "notes": ["Perplexity 30, seed 0."]}]}
+    return {
+        "layer": "avgpool",
+        "index": list(range(count)),
+        "views": [
+            {
+                "name": "PCA",
+                "points": points.round(4).tolist(),
+                "axes": ["component 1 (31 % of the variance)", "component 2 (17 %)"],
+                "notes": [],
+            },
+            {"name": "t-SNE", "points": tsne.round(4).tolist(), "axes": ["", ""], "notes": ["Perplexity 30, seed 0."]},
+        ],
+    }

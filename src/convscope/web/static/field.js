@@ -20,6 +20,16 @@
     return { top, left, height: bottom - top, width: right - left, whole: bottom - top === 1 && right - left === 1 };
   }
 
+  /**
+   * The same part on a square thumbnail: an image that is not square lies in its middle, with bars beside it.
+   * @param part what `box` gave @param {number[]} input shape, batch first
+   */
+  function onThumb(part, input) {
+    const [height, width] = input.slice(-2), longest = Math.max(height, width);
+    const [h, w] = [height / longest, width / longest];
+    return { top: (1 - h) / 2 + part.top * h, left: (1 - w) / 2 + part.left * w, height: part.height * h, width: part.width * w, whole: part.whole };
+  }
+
   /** Where image `index` lies in the thumbnail sheets. @param {{size: number, columns: number, per_sheet: number}} thumbs */
   function thumb(thumbs, index) {
     const place = index % thumbs.per_sheet;
@@ -48,7 +58,7 @@
   /** The largest whole enlargement of a tile that keeps it within `room` pixels; small pictures stay crisp. */
   const enlarge = (pixels, room) => (pixels >= room ? room / pixels : Math.max(1, Math.floor(room / pixels)));
 
-  const api = { box, thumb, tile, enlarge };
+  const api = { box, onThumb, thumb, tile, enlarge };
   if (typeof module !== 'undefined') module.exports = api;
   else (window.convscope ??= {}).field = api;
 }

@@ -17,7 +17,7 @@
     label: (index) => (collection.labels[index] >= 0 ? collection.classes[collection.labels[index]] ?? `class ${collection.labels[index]}` : null),
     guess(index) {
       const best = collection.predictions?.top[index]?.[0];
-      return best === undefined || best === null ? null
+      return best === undefined || best === null || !format.known(collection.predictions.probability[index][0]) ? null
         : { k: best, name: network.classes[best] ?? `class ${best}`, probability: collection.predictions.probability[index][0] };
     },
     /** Is the first answer the label? null where there is no label, no answer, or the two speak of different classes. */

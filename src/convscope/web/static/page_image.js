@@ -76,8 +76,8 @@
       photo(plain ? heat.plain : heat.file, null, 230, `${heat.method} for ${heat.target}`),
       h('figcaption', {}, h('b', {}, heat.method), h('span', {}, `asked about ${heat.target}`),
         format.known(heat.score) ? h('span.quiet', {}, `score ${format.number(heat.score)}`) : null,
-        h('span.diverging', { title: 'one colour scale, zero in the middle' }, h('span', {}, `−${format.number(heat.limit)}`), h('i', { 'aria-hidden': 'true' }), h('span', {}, `+${format.number(heat.limit)}`)),
-        proof(heat.proof), dom.notes(heat.notes)))))];
+        h('span.diverging', { title: `${heat.unit ?? 'value'}; zero in the middle` }, h('span', {}, `−${format.number(heat.limit)}`), h('i', { 'aria-hidden': 'true' }), h('span', {}, `+${format.number(heat.limit)}`)),
+        proof(heat.proof), heat.settings ? h('small', {}, heat.settings) : null, dom.notes(heat.notes)))))];
   }
 
   function proof(facts) {
@@ -92,7 +92,7 @@
     const select = dom.select('Layer', content.maps.map((m) => [m.layer, m.layer]), chosen.layer, (v) => ctx.set({ layer: v, page: null }), 'maps-layer');
     const part = window.convscope.rows.page(chosen.units.map((_, i) => i), ctx.route.query.page, SHOWN);
     return dom.section('What each layer makes of it', select,
-      h('p.quiet', {}, chosen.caption ?? '', ` Scale ${chosen.signed ? '±' : '0 to '}${format.number(chosen.limit)}, one for all maps.`),
+      h('p.quiet', {}, chosen.caption ?? '', /scale/i.test(chosen.caption ?? '') ? '' : ` Scale ${chosen.signed ? '±' : '0 to '}${format.number(chosen.limit)}, one for all maps.`),
       dom.pager(part.at, part.pages, (page) => routes.change(ctx.route, { page }), 'maps'),
       h('div.sheet', { dataset: { testid: 'maps', count: chosen.units.length } }, part.rows.map((i) => h('a', {
         href: routes.build('unit', [chosen.layer, chosen.units[i]]), title: `${chosen.layer}/${chosen.units[i]}` },

@@ -7,6 +7,7 @@
   async function render(ctx) {
     const content = await data.load('map');
     const { query } = ctx.route;
+    if (!content.views.length) return h('div', {}, h('h1', {}, 'Map of the collection'), dom.notice('There are too few images for a map: it takes three.'));
     const view = content.views.find((v) => v.name === query.view) ?? content.views[0];
     const labels = content.index.map((i) => ctx.collection.labels[i]);
     const chosen = query.class === undefined ? null : Number(query.class);

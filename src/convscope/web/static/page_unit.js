@@ -16,7 +16,7 @@
             + `${layer.field ? ` · sees ${format.fieldSize(layer.field)}${layer.field.size ? ' pixels' : ''}` : ''}`))),
       h('div.controls', {}, step(unit > 0 ? unit - 1 : null, '‹', 'previous unit', '←'), step(unit + 1 < content.units ? unit + 1 : null, '›', 'next unit', '→'))),
       top(ctx, layer, content, unit),
-      h('div.columns', {}, distribution(ctx, content, unit), statistics(content, unit)),
+      h('div.columns', {}, distribution(ctx, content, unit), statistics(ctx, content, unit)),
       classMeans(ctx, content, unit), dom.notes(content.notes));
   }
 
@@ -41,7 +41,7 @@
     const cards = places.map((rank) => {
       const index = image[unit][rank];
       const at = [y?.[unit]?.[rank] ?? null, x?.[unit]?.[rank] ?? null];
-      const box = field.box(layer.field, at[0], at[1], ctx.network.input_shape);
+      const box = field.onThumb(field.box(layer.field, at[0], at[1], ctx.network.input_shape), ctx.network.input_shape);
       const position = at[0] === null ? '' : `@${at[0]},${at[1]}`;
       return h('li', {}, h('a', { href: routes.build('image', [index]), title: `${ctx.collection.ids[index]}\n${layer.address}/${unit}${position}`,
         dataset: { index, box: box.whole ? 'whole' : [box.left, box.top, box.width, box.height].map((v) => v.toFixed(3)).join(' ') } },
@@ -70,31 +70,34 @@
         h('tbody', {}, h('tr', {}, quantiles.values[unit].map((v) => h('td', {}, format.number(v)))))) : null);
   }
 
-  function statistics(content, unit) {
-    const { names, columns, meanings } = rows.unitColumns(content);
+  function statistics(ctx, content, unit) {
+    const { names, columns, meanings, label } = rows.unitColumns(content);
     const table = names.map((name) => {
       const order = rows.order(columns[name], true);
-      const known = format.known(columns[name][unit]);
-      return h('tr', {}, h('th', { scope: 'row' }, name, meanings[name] ? h('small', {}, meanings[name]) : null),
-        h('td', {}, name === 'fire rate' ? format.percent(columns[name][unit]) : format.number(columns[name][unit])),
-        h('td.quiet', {}, known ? `rank ${format.count(order.indexOf(unit) + 1)}` : ''));
+      const value = columns[name][unit], ranked = format.known(value) && name !== 'preferred';
+      return h('tr', {}, h('th', { scope: 'row' }, label(name), meanings[name] ? h('small', {}, meanings[name]) : null),
+        h('td', {}, name === 'preferred' ? (value >= 0 ? className(ctx, value) : format.NONE) : rows.isShare(name) ? format.percent(value) : format.number(value)),
+        h('td.quiet', {}, ranked ? `rank ${format.count(order.indexOf(unit) + 1)}` : ''));
     });
     return dom.section('Its numbers', null, h('table.stats', { dataset: { testid: 'stats' } }, h('tbody', {}, table)),
       h('p.quiet', {}, `Rank among the layer's ${format.plural(content.units, 'unit')}, largest first.`));
   }
 
   function classMeans(ctx, content, unit) {
-    if (!content.class_means) return null;
-    const means = content.class_means[unit];
-    const order = rows.order(means, true).filter((k) => format.known(means[k]));
-    const shown = order.slice(0, 16);
-    const scale = Math.max(...order.map((k) => Math.abs(means[k])));
+    const { class_means: all, class_top: best } = content;
+    if (!all && !best) return null;
+    // Of many classes the atlas keeps a unit's strongest only: pairs of class and mean response, largest first.
+    const pairs = all ? rows.order(all[unit], true).map((k) => [k, all[unit][k]]) : best.index[unit].map((k, i) => [k, best.value[unit][i]]);
+    const known = pairs.filter(([, mean]) => format.known(mean));
+    const shown = known.slice(0, 16);
+    const scale = Math.max(...known.map(([, mean]) => Math.abs(mean)));
+    const several = format.plural(all ? known.length : ctx.collection.classes.length, 'class', 'classes');
     return dom.section('Mean by class', null,
-      h('p.quiet', {}, shown.length < order.length ? `The ${shown.length} strongest of ${format.plural(order.length, 'class', 'classes')} with images.`
-        : `${format.plural(order.length, 'class', 'classes')} with images.`),
-      chart.bars(shown.map((k) => ({ name: ctx.collection.classes[k] ?? `class ${k}`, value: means[k], href: routes.build('images', [], { class: k }) })),
-        scale, 'class-means'));
+      h('p.quiet', {}, all && shown.length === known.length ? `Mean response to the images of each of ${several}.` : `The ${shown.length} strongest of ${several}.`),
+      chart.bars(shown.map(([k, value]) => ({ name: className(ctx, k), value, href: routes.build('images', [], { class: k }) })), scale, 'class-means'));
   }
+
+  const className = (ctx, k) => ctx.collection.classes[k] ?? `class ${k}`;
 
   function keys(ctx, key) {
     const layer = ctx.layer(ctx.route.args[0]);

@@ -36,24 +36,28 @@
   /** @param {string[]} header @param {Array<Array>} rows */
   const csv = (header, rows) => [header, ...rows].map((row) => row.map(cell).join(',')).join('\r\n') + '\r\n';
 
+  const LABELS = { fires: 'fire rate', maximum: 'max', minimum: 'min', deviation: 'std. deviation', preferred: 'preferred class' };
+  const FIRST = ['fires', 'selectivity', 'norm', 'maximum', 'mean'];
+
   /**
-   * The columns of a layer's units as the page shows them: the share of zeros is turned into the fire rate,
-   * and the columns that people ask for first come first.
+   * The columns of a layer's units as the page shows them: those that people ask for first come first. Where only the
+   * share of zeros is known, the fire rate is one minus it.
+   * @returns {{names: string[], columns: Object<string, Array>, meanings: Object<string, string>, label: (name: string) => string}}
    */
   function unitColumns(data) {
-    const columns = { ...data.columns };
-    const meanings = { ...data.meanings };
-    if (columns.zeros) {
-      columns['fire rate'] = columns.zeros.map((z) => (missing(z) ? null : 1 - z));
-      meanings['fire rate'] = 'share of values above zero, 1 − zeros';
-      delete columns.zeros;
+    const columns = { ...data.columns }, meanings = { ...data.meanings };
+    if (columns.zeros && !columns.fires) {
+      columns.fires = columns.zeros.map((z) => (missing(z) ? null : 1 - z));
+      meanings.fires = 'share of values that are not zero, 1 − zeros';
     }
-    const first = ['fire rate', 'selectivity', 'norm', 'max', 'mean'];
-    const names = [...first.filter((n) => n in columns), ...Object.keys(columns).filter((n) => !first.includes(n))];
-    return { names, columns, meanings };
+    const names = [...FIRST.filter((n) => n in columns), ...Object.keys(columns).filter((n) => !FIRST.includes(n))];
+    return { names, columns, meanings, label: (name) => LABELS[name] ?? name };
   }
 
-  const api = { order, page, cell, csv, unitColumns };
+  /** Columns that are shares of one, and are written in per cent. */
+  const isShare = (name) => name === 'fires' || name === 'zeros';
+
+  const api = { order, page, cell, csv, unitColumns, isShare };
   if (typeof module !== 'undefined') module.exports = api;
   else (window.convscope ??= {}).rows = api;
 }

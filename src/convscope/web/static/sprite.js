@@ -37,11 +37,14 @@
   }
 
   /**
-   * An image's thumbnail, `size` pixels wide; `box` (shares of the image) is drawn on it.
+   * An image's thumbnail, `size` pixels wide; `box` (shares of the thumbnail) is drawn on it.
    * @param collection data 'collection' @param {number} index
    */
   function thumb(collection, index, size, box = null) {
     const { thumbs } = collection;
+    if (thumbs.count !== undefined && index >= thumbs.count) {
+      return h('span.thumb.none', { style: { width: `${size}px`, height: `${size}px` }, title: 'no thumbnail was kept of this image' }, size > 40 ? 'not kept' : '');
+    }
     const place = field.thumb(thumbs, index);
     const picture = h('span.thumb', { role: 'img', 'aria-label': collection.ids[index] ?? `image ${index}`,
       style: { width: `${size}px`, height: `${size}px` } });
@@ -59,7 +62,7 @@
     const [rows, columns] = sheetFacts.tile;
     const scale = field.enlarge(Math.max(rows, columns), room);
     const [width, height] = [columns * scale, rows * scale];
-    const picture = h('span.tile', { role: 'img', 'aria-label': label, style: { width: `${width}px`, height: `${height}px` } });
+    const picture = h(`span.tile${scale < 1 ? '.reduced' : ''}`, { role: 'img', 'aria-label': label, style: { width: `${width}px`, height: `${height}px` } });
     paint(picture, sheetFacts.file, (image) => field.tile(sheetFacts, index, image.naturalWidth), width, height);
     return picture;
   }
