@@ -87,6 +87,11 @@ def test_is_read_from_an_exported_graph(name: str) -> None:
     assert read == operator
 
 
+def test_arguments_that_the_graph_leaves_out() -> None:
+    assert operators.read("hardtanh", {}, ((2, 3),)) == ReLU6(-1.0, 1.0)  # ATen's defaults, not those of ReLU6
+    assert operators.read("elu", {}, ((2, 3),)) == ELU()
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_costs_nothing_and_looks_at_one_position(name: str) -> None:
     operator = CASES[name][0]
