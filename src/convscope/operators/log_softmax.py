@@ -20,9 +20,9 @@ from convscope.operators.softmax import axis_of, shared_windows
 
 @dataclass(frozen=True)
 class LogSoftmax(Operator):
-    """How surprising would each class be? (The surprise, in nats, is −y.)
+    """How surprising would each class be?
 
-    Shapes: x and y any, normalised along axis `dim`. y is at most 0. Raises ShapeError without that axis.
+    Shapes: x and y any, normalised along axis `dim`. y is at most 0, −y the surprise in nats. Raises ShapeError without that axis.
 
     >>> import numpy as np
     >>> LogSoftmax().forward(np.array([[0.0, 1000.0]]))

@@ -16,8 +16,9 @@ from convscope.operators._operator import Array
 
 @dataclass(frozen=True)
 class ReLU6(Elementwise):
-    """How much evidence is there, up to a bound? (ATen's `hardtanh`, whose own bounds are −1 and 1.)
+    """How much evidence is there, up to a bound?
 
+    ATen calls it `hardtanh`, with bounds −1 and 1 unless told otherwise.
     Shapes: any. Slope 1 strictly between the bounds, else 0; at both kinks it is 0.
     Misleads: a unit above the bound has no gradient, though it is as active as can be.
 
