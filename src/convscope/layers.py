@@ -31,6 +31,26 @@ def op_name(node: Node) -> str:
     return schema.name.split("::")[-1] if schema is not None else getattr(node.target, "__name__", str(node.target))
 
 
+_EVERYDAY = {
+    "view": "reshape", "_unsafe_view": "reshape", "hardtanh": "clip", "cat": "concat",
+    "clone": "dropout",  # the only copies that are shown are those of a dropout module
+    "max_pool2d_with_indices": "max_pool2d",
+}
+
+
+def shown_name(node: Node) -> str:
+    """The operation as a person knows it: 'batch_norm' for _native_batch_norm_legit_no_training, 'flatten' for a view to a vector."""
+    name = op_name(node)
+    if "batch_norm" in name:
+        return "batch_norm"
+    name = _EVERYDAY.get(name, name).strip("_")
+    if name == "reshape" and len(shape_of(node.meta["val"])) == 2:
+        return "flatten"
+    if name == "clip" and node.args[1:3] == (0.0, 6.0):
+        return "relu6"
+    return name
+
+
 def shape_of(value: Any, batch: int = 1) -> Shape:
     """The shape of a fake tensor with its free batch axis set to `batch`; of a tuple of tensors, that of the first."""
     if isinstance(value, (tuple, list)):
@@ -165,15 +185,14 @@ class _Reading:
         tensors, settings = tensor_arguments(node)
         shapes = _shapes(tensors, 1)
         out = shape_of(node.meta["val"])
-        name = "dropout" if op_name(node) == "clone" else op_name(node)
-        operator = operators.read(name, settings, shapes)
+        operator = operators.read(op_name(node), settings, shapes)
         mine = [t for t in _parameters(node, self.live) if t.name not in counted]
         counted |= {t.name for t in mine}
         sight = self.sights.get(node)
         path, kind = _module(node)
         data = [t for t in tensors if t in self.live]
         return Layer(
-            address=address, operator=name, input_shapes=_shapes(data, 1), output_shape=out,
+            address=address, operator=shown_name(node), input_shapes=_shapes(data, 1), output_shape=out,
             parents=tuple(dict.fromkeys(self._parent(t, where) for t in data if t is not None)),
             parameters=sum(self.sizes.get(t.name, 0) for t in mine if t.name not in self.buffers),
             buffers=sum(self.sizes.get(t.name, 0) for t in mine if t.name in self.buffers),
@@ -228,8 +247,7 @@ def _addresses(nodes: list[Node]) -> dict[Node, str]:
     for node in nodes:
         full, _ = _module(node)
         path = full.split("@")[0]
-        name = "dropout" if op_name(node) == "clone" else op_name(node).strip("_")
-        name = "batch_norm" if "batch_norm" in name else name
+        name = shown_name(node)
         alone = made[full] == 1 and path != "" and path not in parents
         address = path if alone else (f"{path}.{name}" if path else name)
         addresses[node] = f"{address}:{taken[address]}" if taken[address] else address

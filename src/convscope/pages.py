@@ -152,7 +152,7 @@ def highlights(work: Work, trace: Trace, silent: dict[str, int]) -> list[dict[st
         )
     accuracy = _accuracy(work)
     if accuracy is not None:
-        found.append({"text": f"{accuracy:.1%} of the labelled images are named right", "link": "#/map"})
+        found.append({"text": f"{accuracy:.1%} of these labelled images are named right", "link": "#/map"})
     return found[:4]
 
 

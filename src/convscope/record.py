@@ -165,7 +165,7 @@ def measurable(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     return tuple(layer for layer in layers if layer.unit_axis is not None and layer.operator not in _MOVES)
 
 
-_MOVES = frozenset({"view", "_unsafe_view", "reshape", "flatten", "permute", "transpose", "dropout", "squeeze", "unsqueeze", "expand", "slice", "select",
+_MOVES = frozenset({"reshape", "flatten", "permute", "transpose", "dropout", "squeeze", "unsqueeze", "expand", "slice", "select",
                     "split", "chunk"})
 
 

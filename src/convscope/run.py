@@ -88,8 +88,7 @@ def run(net: Network, x: Tensor, *, keep: Iterable[str] = (), rules: Mapping[str
         visit: Callable[[Layer, Tensor], None] | None = None, grad: bool = False) -> Values:
     """Run `net` on `x` (B, C, H, W).
 
-    `keep`: addresses whose values are wanted; when given with nothing else to see, the run stops after the last of them and
-    `output` is that layer's value. `rules`: operation -> replacement. `visit(layer, value)`: called for each layer in turn.
+    `keep`: addresses whose values are wanted besides the output (`upto` stops at one layer). `rules`: operation -> replacement. `visit(layer, value)`: called for each layer in turn.
     `grad`: keep the autograd graph (parameters never get gradients; set `x.requires_grad_()` on your own copy).
     """
     wanted = [net[address].address for address in keep]
@@ -174,7 +173,7 @@ def target(net: Network, asked: str | int | None, x: Tensor) -> Target:
         return Target(class_name(net, best), best)
     text = str(asked).strip()
     count = int(torch.tensor(net.output.output_shape[1:]).prod())
-    if text.lstrip("-").isdigit():
+    if text.removeprefix("-").isdecimal():
         index = int(text)
         if not 0 <= index < count:
             raise UnknownName(f"no class {index} in {net.name}", f"it has {count} outputs", f"use 0 … {count - 1}, a class name or a unit address")
@@ -196,7 +195,9 @@ def target(net: Network, asked: str | int | None, x: Tensor) -> Target:
 
 def class_name(net: Network, index: int) -> str:
     """'281 tabby', or the bare index where the network has no names."""
-    return f"{index} {net.classes[index]}" if index < len(net.classes) else str(index)
+    if index >= len(net.classes) or net.classes[index] == str(index):
+        return str(index)
+    return f"{index} {net.classes[index]}"
 
 
 # ---- bytes kept for the backward pass ------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from convscope.network import Network
 from convscope.results import Layer, Picture
 
 Array = NDArray[np.float64]
-_PASSING = ("view", "_unsafe_view", "reshape", "flatten", "dropout")  # what may lie between the image and a dense layer
+_PASSING = ("reshape", "flatten", "dropout")  # what may lie between the image and a dense layer
 
 
 @dataclass(frozen=True)
