@@ -45,8 +45,8 @@ class ActivationMaps:
             raise UsageError(f"{layer} has no maps", f"its output is {found.output_shape}",
                              "choose a layer before the flattening")
         pixels = study.collection[study.number(self.image)]
-        x = net.check_input(torch.from_numpy(study.preprocess(pixels)))
-        x = x.repeat(net.batch or 1, *[1] * (x.ndim - 1))  # a network may fix its batch
+        x = torch.from_numpy(study.preprocess(pixels)).repeat(net.batch or 1, 1, 1, 1)  # a network may fix its batch
+        x = net.check_input(x)
         maps = run.upto(net, x, layer)[:1].movedim(found.unit_axis or 1, 1)[0]
         units = len(maps)
         tiles = maps[: self.most].reshape(min(units, self.most), *([1] * (2 - len(size))), *size).cpu().numpy()
