@@ -31,4 +31,4 @@ def summed_to(gradient: Any, shape: tuple[int, ...]) -> Any:
     """
     extra = gradient.ndim - len(shape)
     axes = (*range(extra), *(extra + a for a, n in enumerate(shape) if n == 1 and gradient.shape[extra + a] != 1))
-    return gradient.sum(axis=axes).reshape(shape) if axes else gradient.reshape(shape)
+    return gradient.sum(axis=axes).reshape(shape) if axes else gradient.copy()
