@@ -22,7 +22,7 @@ from convscope.operators.softmax import axis_of, shared_windows
 class LogSoftmax(Operator):
     """How surprising would each class be?
 
-    Shapes: x and y any, normalised along axis `dim`. y is at most 0, −y the surprise in nats. Raises ShapeError without that axis.
+    Shapes: x and y any, normalised along axis `dim`; −y is the surprise in nats, at least 0. Raises ShapeError without it.
 
     >>> import numpy as np
     >>> LogSoftmax().forward(np.array([[0.0, 1000.0]]))
