@@ -51,7 +51,8 @@ def _facts(module: nn.Module, tensors: tuple[Tensor, ...]) -> Facts:
     facts: Facts = {
         "torch's random state": torch.get_rng_state(), "NumPy's random state": numpy_state,
         "Python's random state": random.getstate(), "threads": torch.get_num_threads(), "grad mode": torch.is_grad_enabled(),
-        "inference mode": torch.is_inference_mode_enabled(), "default dtype": torch.get_default_dtype(), "determinism": torch.are_deterministic_algorithms_enabled()}
+        "inference mode": torch.is_inference_mode_enabled(), "default dtype": torch.get_default_dtype(),
+        "determinism": torch.are_deterministic_algorithms_enabled()}
     for at, tensor in enumerate(tensors):
         facts |= _of_tensor(f"tensor {at}", tensor)
     for name, one in module.named_modules():
