@@ -40,6 +40,11 @@ def start(model: nn.Module, linear: float | None = 0.01) -> None:
             nn.init.zeros_(module.bias)
 
 
+def bare_linear(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer whose weights are still to be set: torch's own would cost a second for the 100 million of a VGG."""
+    return nn.Linear(inputs, outputs, device="meta").to_empty(device=torch.get_default_device())
+
+
 class ConvNormReLU(nn.Module):
     """Convolution without bias, batch norm, ReLU. `window`: stride, padding, … of the convolution."""
 
