@@ -106,7 +106,7 @@ class Store:
     """A folder of results, each under a key: a relative name with `/`, such as `layer/features.0/tsne`.
 
     A key's characters outside `a-z 0-9 . _ -` are written as `%xx`, so that keys which differ only in case stay two files
-    on every disk; long names are folded into folders that end in `~`. `keys()` reads names only, never a file.
+    on every disk; long names are folded into folders, `ab~/~cd`. `keys()` reads names only, never a file.
 
     >>> import tempfile; from convscope.results import Table
     >>> store = Store(tempfile.mkdtemp())
@@ -180,21 +180,27 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for 
 
 def _file_of(key: str) -> str:
     """'layer/Mixed_5b/0' -> 'layer/%4dixed_5b/0.npz'."""
-    bad = "it is empty" if not key else "it is absolute" if key.startswith("/") else "it has a backslash" if "\\" in key \
-        else "it has a NUL character" if "\0" in key else "it is longer than 1,000 characters" if len(key) > 1000 else ""
-    segments = key.split("/")
-    if not bad and any(s in ("", ".", "..") for s in segments):
-        bad = "a part of it is empty, '.' or '..'"
-    try:
-        named = [_name_of(s) for s in segments]
-    except UnicodeEncodeError:
-        bad, named = "it is not valid Unicode", []
+    bad = _fault(key)
     if bad:
         raise UsageError(f"{key[:80]!r} cannot be the key of a result", bad,
                          "use a relative name such as 'layer/features.0/tsne'")
+    named = [_name_of(s) for s in key.split("/")]
     # A folder called 'x.npz' would stand in the way of the key 'x'.
     folders = [n.removesuffix("z") + "%7a" if n.endswith(".npz") else n for n in named[:-1]]
-    return "/".join(_folded(n) for n in [*folders, named[-1] + ".npz"])
+    return "/".join(_folded(n) for n in [*folders, named[-1]]) + ".npz"
+
+
+def _fault(key: str) -> str:
+    """What is wrong with a key; '' if nothing."""
+    if not key or len(key) > 1000:
+        return "it is longer than 1,000 characters" if key else "it is empty"
+    if key.startswith("/"):
+        return "it is absolute"
+    if "\\" in key or "\0" in key:
+        return "it has a backslash or a NUL character"
+    if any(0xD800 <= ord(c) < 0xE000 for c in key):
+        return "it is not valid Unicode"
+    return "a part of it is empty, '.' or '..'" if {"", ".", ".."} & set(key.split("/")) else ""
 
 
 def _name_of(segment: str) -> str:
@@ -210,17 +216,15 @@ def _percent(character: str) -> str:
 
 
 def _folded(name: str) -> str:
-    pieces = [name[i:i + _PIECE] for i in range(0, len(name), _PIECE)]
-    if len(pieces) > 1 and len(pieces[-1]) < len(".npz"):  # keep the suffix in one piece
-        pieces[-2:] = [pieces[-2][:-8], pieces[-2][-8:] + pieces[-1]]
-    return "~/".join(pieces)
+    """A name too long for a disk as folders: 'abc…' -> 'ab~/~c…'. No key is written with a '~' of its own."""
+    return "~/~".join(name[i:i + _PIECE] for i in range(0, len(name), _PIECE))
 
 
 def _key_of(path: Path) -> str | None:
     """The key that a file belongs to, or None if no key is written so."""
     coded = path.as_posix()
     try:
-        key = unquote(coded.removesuffix(".npz").replace("~/", ""), errors="strict")
+        key = unquote(coded.removesuffix(".npz").replace("~/~", ""), errors="strict")
         return key if _file_of(key) == coded else None
     except (UnicodeDecodeError, UsageError):
         return None

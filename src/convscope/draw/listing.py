@@ -82,8 +82,8 @@ class Listing:
                       show_footer=bool(self.total), header_style="bold", footer_style="bold")
         for c in kept:
             column = self.columns[c]
-            table.add_column(Text(column.name), justify="right" if column.right else "left", no_wrap=c != 0, overflow="fold",
-                             footer=Text(clean(self.total[c])) if self.total else "")
+            table.add_column(Text(clean(column.name)), justify="right" if column.right else "left", no_wrap=c != 0,
+                             overflow="fold", footer=Text(clean(self.total[c])) if self.total else "")
         for r, row in enumerate(self.rows):
             cells = [Text(clean(row[c]), style="dim" if row[c] in ("0", "–") else "") for c in kept]
             faint = self.faint[r] if r < len(self.faint) else 0

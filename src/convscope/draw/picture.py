@@ -39,10 +39,13 @@ def figure(result: Picture) -> Figure:
     drawing = columns * (wide + 0.06)
     below = f"{words.plural(count, 'tile')} of {_size(result)} · {stated}" + (f" · below each: {prefix}" if prefix else "")
     paper = Paper.of(drawing + (0.7 if bar else 0), rows * step, result.title or "picture", below, notes)
+    ax = paper.axes(0, 0, drawing, rows * step)
+    enlarged = width < wide * 200  # pictures are saved with 200 dots an inch
     for i in range(drawn):
         x, y = i % columns * (wide + 0.06), i // columns * step
-        paper.picture(rgb[i], x, y, wide, high)
+        ax.imshow(rgb[i], extent=(x, x + wide, y + high, y), interpolation="nearest" if enlarged else "antialiased")
         paper.text(x + wide / 2, y + high + 0.09, fitted(captions[i], wide, 6.5), size=6.5, colour=FAINT, ha="center")
+    ax.set(xlim=(0, drawing), ylim=(rows * step, 0), aspect="auto")
     if bar:
         low, high_end = _ends(result)
         tall = min(rows * step - 0.2, 2.2)

@@ -69,7 +69,7 @@ def figure(result: Trace) -> Figure:
     for m, (name, sizes) in enumerate(measures):
         x, largest = left + m * (panel + 0.2), max([*sizes, 0])
         ax = paper.axes(x, 0.3, panel, high)
-        ax.barh(range(len(layers)), sizes, height=0.74, color=ACCENT, linewidth=0)
+        ax.hlines(range(len(layers)), 0, sizes, colors=ACCENT, linewidth=72 * 0.74 * row, capstyle="butt")
         ax.spines["left"].set_visible(True)
         ax.set(ylim=(len(layers) - 0.4, -0.6), xlim=(0, max(largest, 1)), xticks=[], yticks=[])
         paper.text(x, 0.17, f"{name}, up to {words.short(largest)}", size=7.5)
@@ -92,7 +92,7 @@ def formula(layer: Layer) -> str:
     found: list[str] = []
     for axis, (n, out) in enumerate(zip(before, after, strict=False)):
         k, d, p = (_along(v, axis) for v in (kernel, settings.get("dilation", 1), settings.get("padding", 0)))
-        s = _along(settings.get("stride") or kernel, axis)
+        s = _along(settings.get("stride") or (kernel if "pool" in layer.operator else 1), axis)
         up = bool(settings.get("ceil_mode"))
         try:
             if not all(isinstance(v, int) for v in (k, s, p, d)) or geometry.output_size(n, k, s, p, d, up) != out:

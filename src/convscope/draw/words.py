@@ -67,6 +67,8 @@ def aligned(values: Any, digits: int = 4) -> list[str]:
     ['12.50', '−0.25', '0.00', '1e-07']
     """
     numbers = np.asarray(values)
+    if numbers.dtype.kind == "f":
+        numbers = numbers.astype(np.float64)  # half precision has no room for the bounds below
     sizes = np.abs(numbers[np.isfinite(numbers)]) if numbers.dtype.kind == "f" else np.zeros(0)
     if not sizes.size or not 1e-6 < sizes.max() < 1e9:
         return [number(v, digits) for v in numbers]
