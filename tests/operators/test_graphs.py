@@ -115,7 +115,8 @@ for _flag in (False, True):
 NOT_SEEN = {"reshape", "chunk", "flatten", "unflatten", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d",
             *(f"{kind}_pad{r}d" for kind in ("reflection", "replication") for r in SPACE)}
 OURS = {"adaptive_pool", "add", "attention", "avg_pool", "concat", "conv", "conv_transpose", "global_pool", "linear",
-        "matmul", "max_pool", "max_unpool", "mul", "pad", "permute", "pixel_shuffle", "reshape", "slice", "split", "upsample"}
+        "matmul", "max_pool", "max_unpool", "mul", "pad", "permute", "pixel_shuffle", "reshape", "slice", "split",
+        "upsample"}
 
 
 class _Walk(fx.Interpreter):
