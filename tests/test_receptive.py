@@ -256,11 +256,11 @@ def test_squeezenet_as_derived_by_hand() -> None:
     features = nn.Sequential(nn.Conv2d(1, 2, 3, 2), nn.ReLU(), pool(), fire(), fire(), pool(), fire(), fire(), pool(), fire(), fire(), fire(), fire())
     net = opened(features, (1, 227, 227))
     last = {layer.module.split("@")[0]: layer.fields for layer in net.layers}
-    last |= {layer.address: layer.fields for layer in net.layers if layer.operator == "cat"}
+    last |= {layer.address: layer.fields for layer in net.layers if layer.operator == "concat"}
     checked = 0
     for row in json.loads(table.read_text())["rows"]:
         number = row["module"].removeprefix("features.")
-        wanted = next((k for k in (f"{number}.cat", number) if k in last), None)
+        wanted = next((k for k in (f"{number}.concat", number) if k in last), None)
         if wanted is None or not row["module"].startswith("features."):
             continue
         field = (last[wanted] or ())[0]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import io
 import linecache
 import logging
 import re
@@ -52,7 +53,7 @@ def twin(module: nn.Module) -> nn.Module:
         for key, value in old.__dict__.items():
             held = isinstance(value, (dict, list, set))
             new.__dict__[key] = copy.copy(value) if held else value
-        new.__dict__["_modules"] = {k: None if v is None else build(v) for k, v in old._modules.items()}
+        new.__dict__["_modules"] = {k: None if v is None else build(bare(v)) for k, v in old._modules.items()}
         new.__dict__ |= {"training": False, "_compiled_call_impl": None}  # compiled code is not the Python that we trace
         for key, value in new.__dict__.items():  # modules kept outside _modules, in a plain list or dict
             if key == "_modules" or not isinstance(value, (list, dict)):
@@ -161,11 +162,11 @@ def _export(module: nn.Module, inputs: Inputs, batch_free: bool) -> ExportedProg
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence torch's own log while it traces: what matters of it comes back in an ExportError."""
+    """Silence torch while it traces, its log and the graphs it prints: what matters comes back in an ExportError."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -178,6 +178,8 @@ class _Reading:
     def is_layer(self, node: Node) -> bool:
         if node not in self.live or node.op != "call_function" or node in self.cancelled:
             return False
+        if op_name(node) in ("slice", "expand") and shape_of(node.meta["val"]) == shape_of(node.all_input_nodes[0].meta["val"]):
+            return False  # x[:, 3:] also slices the batch, and takes all of it
         return op_name(node) not in _PLUMBING or (op_name(node) == "clone" and "Dropout" in _module(node)[1])
 
     def layer(self, node: Node, address: str, where: dict[Node, str], counted: set[str]) -> Layer:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.fx.node import map_arg
 
 from convscope import addresses, export, layers, run
 from convscope.errors import ExportError, ShapeError, UnknownName, UsageError, unknown
@@ -82,7 +83,7 @@ class Network:
         mirrored = [layer.address for layer in found if _reads_inside(layer)]
         border = (f"receptive fields leave out that {', '.join(mirrored[:3])}{' …' if len(mirrored) > 3 else ''} read the image's other pixels at the "
                   "border (mirrored, replicated or circular padding)",) if mirrored else ()
-        notes = (*exported.notes, *facts.pop("notes", ()), *border)
+        notes = tuple(dict.fromkeys((*exported.notes, *facts.pop("notes", ()), *border)))
         return cls(name, program, tensors, names, found, exported.batch, notes=notes,
                    module=None if module is None else export.twin(module), **facts)
 
@@ -139,8 +140,12 @@ class Network:
     def print(self) -> str:
         """A fingerprint of graph and parameters: sixteen hexadecimal digits that change when an answer could."""
         digest = hashlib.blake2b(digest_size=8)
-        for node in self.program.graph.nodes:
-            digest.update(f"{node.op} {node.name} {node.target} {node.args} {node.kwargs}\n".encode())
+        nodes = list(self.program.graph.nodes)
+        # Calls go by their place: their names (add_50) change when a graph is saved and loaded.
+        place = {node: node.name if node.op == "placeholder" else f"%{i}" for i, node in enumerate(nodes)}
+        for node in nodes:
+            values = map_arg((node.args, node.kwargs), place.__getitem__)
+            digest.update(f"{node.op} {place[node]} {'' if node.op == 'placeholder' else node.target} {values}\n".encode())
         for key in sorted(self.tensors):
             value = self.tensors[key].contiguous().cpu()
             digest.update(f"{key} {tuple(value.shape)} {value.dtype}".encode())
@@ -167,7 +172,7 @@ class Network:
         """How a result of this network was made."""
         from convscope import __version__
 
-        versions = {"convscope": __version__, "torch": torch.__version__}
+        versions = {"convscope": __version__, "torch": str(torch.__version__)}
         return Origin(repr(method) if method != "" else "", self.print, print_of(x) if x is not None else "", seed, versions)
 
     # ---- questions ---------------------------------------------------------------------------------------------------
@@ -181,6 +186,8 @@ class Network:
         if value.ndim != len(wanted) or (len(wanted) > 1 and value.shape[1] != wanted[1]):
             raise ShapeError(f"{self.name} takes B×{'×'.join(map(str, wanted[1:]))}", f"got {'×'.join(map(str, value.shape))}",
                              "mind the order: batch, channel, height, width")
+        if self.batch is not None and value.shape[0] != self.batch:
+            raise ShapeError(f"{self.name} takes batches of {self.batch} only", f"got {value.shape[0]} images", "; ".join(self.notes[:1]))
         if value.shape[0] == 0:
             raise ShapeError("the batch is empty", f"got {tuple(value.shape)}", "give at least one image")
         return value.to(dtype=self.dtype, device=self.device)
@@ -188,7 +195,7 @@ class Network:
     def at(self, shape: Iterable[int]) -> Network:
         """The same network for inputs of another size, `shape` without the batch: exported once, then remembered."""
         wanted = tuple(shape)
-        if wanted == self.input_shape[1:] and self.batch is None:
+        if wanted == self.input_shape[1:]:
             return self
         if wanted not in self._at:
             if self.module is None:
@@ -196,13 +203,14 @@ class Network:
                                  "only a network opened from a module or a dynamic .pt2 can change its size")
             example = torch.zeros((self.batch or 1, *wanted), dtype=self.dtype, device=self.device)
             exported = export.export(self.module, ((example,), {}))
-            other = Network.of(exported, self.module, self.name, reference=self.reference, classes=self.classes, preprocess=self.preprocess)
+            other = Network.of(exported, self.module, self.name, reference=self.reference, classes=self.classes, preprocess=self.preprocess,
+                               notes=self.notes)
             # Tensors stay this network's own: they may have been moved or cast since it was opened.
             self._at[wanted] = replace(other, tensors={k: self.tensors.get(k, v) for k, v in other.tensors.items()})
         return self._at[wanted]
 
     def run(self, x: Any, keep: Iterable[str] = (), **how: Any) -> Values:
-        """The output and the values of the layers in `keep`, by address. See `run.run` for rules, visits, start and stop."""
+        """The output and the values of the layers in `keep`, by address. See `run.run` for rules, visits and gradients."""
         value = self.check_input(x)
         net = self if tuple(value.shape[1:]) == self.input_shape[1:] else self.at(value.shape[1:])
         return run.run(net, value, keep=tuple(keep), **how)
@@ -232,7 +240,8 @@ class Network:
         module = copy.deepcopy(self.module).to(dtype=dtype, device=device)
         example = torch.zeros((self.batch or 1, *self.input_shape[1:]), dtype=dtype or self.dtype, device=device or self.device)
         exported = export.export(module, ((example,), {}))
-        return Network.of(exported, module, self.name, reference=self.reference, classes=self.classes, preprocess=self.preprocess)
+        return Network.of(exported, module, self.name, reference=self.reference, classes=self.classes, preprocess=self.preprocess,
+                               notes=self.notes)
 
     def __repr__(self) -> str:
         size = "×".join(map(str, self.input_shape[1:]))
