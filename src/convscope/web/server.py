@@ -140,7 +140,7 @@ def inside(folder: Path, wanted: str) -> Path | None:
         return None
     try:
         path = folder.joinpath(*parts).resolve(strict=True)
-    except OSError:  # missing, a name too long for the disk, a loop of links
+    except (OSError, RuntimeError):  # missing, a name too long for the disk, a loop of links
         return None
     return path if path.is_file() and path.suffix in TYPES and path.is_relative_to(folder / parts[0]) else None
 

@@ -35,7 +35,8 @@
     return (hi + 0.05) / (lo + 0.05);
   }
 
-  const DARK_INK = [20, 26, 31], LIGHT_INK = [255, 255, 255];
+  // Pure black: no softer ink reaches 4.5 : 1 on the middle of the ramp where white does not.
+  const DARK_INK = [0, 0, 0], LIGHT_INK = [255, 255, 255];
   /** The text colour that reads best on a background. @param {number[]} rgb */
   const inkOn = (rgb) => (contrast(rgb, DARK_INK) >= contrast(rgb, LIGHT_INK) ? DARK_INK : LIGHT_INK);
 

@@ -45,7 +45,7 @@
     const p = 100 * x;
     if (p > 0 && p < 0.1) return '<0.1 %';
     if (p < 100 && p > 99.9) return '>99.9 %';
-    return minus(p.toFixed(p > 0 && p < 10 ? 1 : 0)) + ' %';
+    return minus(p.toFixed((p > 0 && p < 10) || (p > 90 && p < 100) ? 1 : 0)) + ' %';
   }
 
   /** [1, 64, 55, 55] -> '64×55×55'. The batch is left out. @param {?number[]} dims */
@@ -73,7 +73,10 @@
   /** 'features.0' and 37 -> 'features.0/37': the address of a unit. */
   const unit = (address, index) => `${address}/${index}`;
 
-  const api = { NONE, known, count, short, bytes, number, percent, shape, fieldSize, duration, plural, unit };
+  /** The name of an operation without the marks of how the graph stores it: '_native_batch_norm_legit_no_training' -> 'batch_norm'. */
+  const operator = (name) => name.replace(/^_*(native_)?/, '').replace(/_legit.*$|_with_indices$/, '');
+
+  const api = { NONE, known, count, short, bytes, number, percent, shape, fieldSize, duration, plural, unit, operator };
   if (typeof module !== 'undefined') module.exports = api;
   else (window.convscope ??= {}).format = api;
 }

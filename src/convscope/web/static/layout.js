@@ -108,6 +108,9 @@
     return chain;
   }
 
+  /** How strongly an item is drawn to a neighbour: boxes to boxes, lanes to their own line and the box they come from. */
+  const pull = (self, other, above) => (self.dummy ? (other.dummy ? 6 : above ? 2 : 0.3) : other.dummy ? 0.001 : 2);
+
   /** Neighbours of every item: [item, offset of the connection there, offset here, weight]. */
   function neighbours(chains) {
     const up = new Map(), down = new Map();
@@ -116,10 +119,8 @@
       for (let i = 1; i < chain.length; i += 1) {
         const [a, b] = [chain[i - 1], chain[i]];
         const from = a.ports.get(`out:${chain.source}`) ?? 0, to = b.ports.get(`in:${chain.source}`) ?? 0;
-        // Boxes pull at boxes; a lane keeps itself straight and gives way to boxes.
-        const weight = a.dummy && b.dummy ? 6 : a.dummy || b.dummy ? 0.001 : 2;
-        add(up, b, [a, from, to, weight]);
-        add(down, a, [b, to, from, weight]);
+        add(up, b, [a, from, to, pull(b, a, true)]);
+        add(down, a, [b, to, from, pull(a, b, false)]);
       }
     }
     return { up, down };
@@ -146,17 +147,24 @@
   function position(ranks, chains) {
     const { up, down } = neighbours(chains);
     for (const row of ranks) row.forEach((item, i) => { item.x = i ? row[i - 1].x + distance(row[i - 1], item) : 0; });
-    for (let sweep = 0; sweep < 40; sweep += 1) {
-      const downwards = sweep % 2 === 0;
-      for (const row of downwards ? ranks : [...ranks].reverse()) {
-        const wishes = row.map((item) => {
-          const others = [...(up.get(item) ?? []), ...(down.get(item) ?? [])];
-          const weight = others.reduce((s, o) => s + o[3], 0);
-          if (!weight) return [item.x, 0.01];
-          return [others.reduce((s, [o, there, here, w]) => s + w * (o.x + there - here), 0) / weight, weight];
-        });
-        isotonic(wishes, row.map((item, i) => (i ? distance(row[i - 1], item) : 0))).forEach((x, i) => { row[i].x = x; });
-      }
+    for (let sweep = 0; sweep < 100; sweep += 1) {
+      const moved = Math.max(...[ranks, [...ranks].reverse()].map((rows) => Math.max(...rows.map(settle))));
+      if (moved < 0.05) return;
+    }
+
+    /** Move the items of one rank to where their neighbours want them; how far did one go at most? */
+    function settle(row) {
+      const wishes = row.map((item) => {
+        const others = [...(up.get(item) ?? []), ...(down.get(item) ?? [])];
+        const weight = others.reduce((s, o) => s + o[3], 0);
+        if (!weight) return [item.x, 0.01];
+        const wish = others.reduce((s, [o, there, here, w]) => s + w * (o.x + there - here), 0) / weight;
+        return [wish, item.dummy ? 0.001 : weight]; // where both want one place, the lane gives way
+      });
+      const places = isotonic(wishes, row.map((item, i) => (i ? distance(row[i - 1], item) : 0)));
+      const moved = Math.max(0, ...places.map((x, i) => Math.abs(x - row[i].x)));
+      places.forEach((x, i) => { row[i].x = x; });
+      return moved;
     }
   }
 

@@ -17,7 +17,7 @@
       h('div.image-top', {}, picture(ctx, index, content), answers(ctx, index, content)),
       why ? dom.notice(why) : null,
       dom.section('Which pixels decided?', null, live.state.may ? live.form(ctx, name) : null,
-        heats.length ? heatmaps(ctx, heats) : h('p.quiet', {}, 'No heat-map was made for this image.')),
+        heats.length ? heatmaps(ctx, heats, content?.width) : h('p.quiet', {}, 'No heat-map was made for this image.')),
       content ? maps(ctx, content) : null);
   }
 
@@ -47,7 +47,7 @@
   function photo(file, width, room, alt) {
     const small = width && width * 2 <= room;
     const image = h(`img${small ? '.pixels' : ''}`, { src: file, alt, loading: 'lazy' });
-    if (width) image.style.width = `${small ? Math.floor(room / width) * width : room}px`;
+    image.style.width = `${small ? Math.floor(room / width) * width : room}px`;
     return image;
   }
 
@@ -68,12 +68,12 @@
       chart.bars(rows, 1, 'predictions'), h('p.quiet', {}, own?.kind ?? predictions?.kind ?? ''));
   }
 
-  function heatmaps(ctx, list) {
+  function heatmaps(ctx, list, width) {
     const plain = ctx.route.query.show === 'plain';
     return [h('div.toolbar', {}, dom.choice('Draw', [['over', 'Over the image'], ['plain', 'Map alone']], plain ? 'plain' : 'over',
       (v) => ctx.set({ show: v === 'over' ? null : v }), 'draw')),
     h('div.heatmaps', { dataset: { testid: 'heatmaps' } }, list.map((heat) => h('figure.heatmap', { dataset: { method: heat.method } },
-      photo(plain ? heat.plain : heat.file, null, 230, `${heat.method} for ${heat.target}`),
+      photo(plain ? heat.plain : heat.file, width, 230, `${heat.method} for ${heat.target}`),
       h('figcaption', {}, h('b', {}, heat.method), h('span', {}, `asked about ${heat.target}`),
         format.known(heat.score) ? h('span.quiet', {}, `score ${format.number(heat.score)}`) : null,
         h('span.diverging', { title: `${heat.unit ?? 'value'}; zero in the middle` }, h('span', {}, `−${format.number(heat.limit)}`), h('i', { 'aria-hidden': 'true' }), h('span', {}, `+${format.number(heat.limit)}`)),

@@ -44,7 +44,7 @@
     return h('a.image-card', { href: routes.build('image', [index]), dataset: { index }, title: ctx.collection.ids[index] },
       sprite.thumb(ctx.collection, index, 96),
       guess ? h('span.caption', {}, h(`span.mark${right === null ? '' : right ? '.right' : '.wrong'}`, { 'aria-label': right === null ? null : right ? 'right' : 'wrong' },
-        right === null ? '' : right ? '✓' : '✗'), h('span.text', {}, guess.name), h('span.quiet', {}, format.percent(guess.probability)))
+        right === null ? '' : right ? '✓' : '✗'), h('span.text', {}, guess.name), h('span.quiet', {}, right === false ? `is ${ctx.label(index)}` : format.percent(guess.probability)))
         : h('span.caption', {}, h('span.text', {}, ctx.label(index) ?? ctx.collection.ids[index])));
   }
 

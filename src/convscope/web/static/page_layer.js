@@ -60,7 +60,7 @@
       : table(ctx, layer, content, part.rows, { names, columns, meanings, label, by });
     return dom.section(format.plural(content.units, 'unit'), controls,
       h('p.quiet', {}, `Measured on ${format.plural(content.count, 'image')}${content.map ? `, each with ${content.map.join('×')} positions` : ''}. `,
-        meanings[by] ? `${label(by)}: ${meanings[by]}.` : ''), pages(), body, part.pages > 1 ? pages() : null);
+        meanings[by] ? `Sorted by ${label(by)}: ${meanings[by]}.` : ''), pages(), body, part.pages > 1 ? pages() : null);
   }
 
   function table(ctx, layer, content, part, { names, columns, meanings, label, by }) {

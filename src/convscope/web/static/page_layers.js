@@ -49,7 +49,10 @@
     const overlay = known.find(([key]) => key === route.query.colour)?.[1] ?? null;
     const scale = scaleOf(overlay, placed.boxes);
     const panel = h('aside.panel', { 'aria-live': 'polite', dataset: { testid: 'panel' } });
-    const show = (node) => panel.replaceChildren(...detail(ctx, node));
+    const show = (node) => {
+      panel.classList.toggle('idle', !node);
+      panel.replaceChildren(...detail(ctx, node).filter(Boolean));
+    };
     show(null);
     const drawing = draw(ctx, placed, overlay, scale, { open, setOpen, show });
     const all = tree.groups(root);
@@ -61,7 +64,14 @@
       all.length ? h('button', { type: 'button', id: 'fold', dataset: { testid: 'fold' }, disabled: open.size === 0,
         onclick: () => setOpen([]) }, 'Fold all') : null];
     return h('section.map-layout', {}, h('div.map-main', {}, h('div.toolbar', {}, controls, overlay ? legend(overlay, scale) : null),
-      h('div.map-scroll', {}, drawing)), panel);
+      scrolled(h('div.map-scroll', {}, drawing), placed)), panel);
+  }
+
+  /** A wide network begins with its input in sight. */
+  function scrolled(frame, placed) {
+    const input = placed.boxes.find((b) => b.key === 'input');
+    requestAnimationFrame(() => { frame.scrollLeft = input.x + input.width / 2 - frame.clientWidth / 2; });
+    return frame;
   }
 
   function scaleOf(overlay, boxes) {
@@ -122,7 +132,7 @@
     const fill = at === null ? null : colour.ramp(at, theme.isDark());
     const style = { fill: fill && colour.css(colour.inkOn(fill)) };
     const unfold = () => setOpen([...open, node.key]);
-    const what = node.folded ? format.plural(node.layers.length, 'layer') : layer.operator;
+    const what = node.folded ? format.plural(node.layers.length, 'layer') : format.operator(layer.operator);
     const right = overlay ? overlay.write(value) : format.shape(layer.output_shape);
     const href = node.folded ? null : routes.build('layer', [layer.address]);
     const label = `${node.name}, ${what}, ${format.shape(layer.output_shape)}${overlay ? `, ${overlay.text} ${right}` : ''}`;
@@ -156,14 +166,14 @@
     }
     if (!node.folded) return layerDetail(node.layers[0]);
     const sum = (read) => tree.total(node.layers, read);
-    return [h('h2', {}, node.key.replace(/\/.*$/, '')), h('p.quiet', {}, format.plural(node.layers.length, 'layer')),
+    return [h('h2.address', {}, node.key.replace(/\/.*$/, '')), h('p.quiet', {}, format.plural(node.layers.length, 'layer')),
       dom.facts([['Output', format.shape(node.layers.at(-1).output_shape)], ['Parameters', format.count(sum((l) => l.parameters))],
         ['MACs', format.short(sum((l) => l.macs))], ['Kept for backward', format.bytes(sum((l) => l.saved))]])];
   }
 
   function layerDetail(layer) {
     const { field } = layer;
-    return [h('h2', {}, layer.address), h('p.quiet', {}, [layer.operator, layer.module_type].filter(Boolean).join(' · ')),
+    return [h('h2.address', {}, layer.address), h('p.quiet', {}, [format.operator(layer.operator), layer.module_type].filter(Boolean).join(' · ')),
       dom.facts([
         ['In → out', `${layer.input_shapes.map(format.shape).join(', ')} → ${format.shape(layer.output_shape)}`],
         ['Size', layer.formula],

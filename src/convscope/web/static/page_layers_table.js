@@ -6,7 +6,7 @@
   /** Every column: key, heading, meaning, how to read it, how to write it. */
   const COLUMNS = [
     ['address', 'Layer', 'address of the call in the graph', (l) => l.address],
-    ['operator', 'Operator', '', (l) => l.operator],
+    ['operator', 'Operator', '', (l) => format.operator(l.operator)],
     ['output', 'Output', 'channels × height × width', (l) => l.output_shape.slice(1).reduce((a, b) => a * b, 1), null, (l) => format.shape(l.output_shape)],
     ['parameters', 'Parameters', 'weights and biases', (l) => l.parameters, format.count],
     ['macs', 'MACs', 'multiply-accumulates for one image', (l) => l.macs, format.short],

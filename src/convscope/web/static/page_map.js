@@ -33,7 +33,7 @@
 
   const start = ({ x, y, zoom }) => ([x, y, zoom].every((v) => Number.isFinite(Number(v ?? NaN))) ? { x: Number(x), y: Number(y), zoom: Number(zoom) } : null);
 
-  const axes = (view) => (view.axes?.some(Boolean) ? h('span', {}, `→ ${view.axes[0]}   ↑ ${view.axes[1]}`)
+  const axes = (view) => (view.axes?.some((axis) => axis && axis !== 'no unit') ? h('span', {}, `→ ${view.axes[0]}   ↑ ${view.axes[1]}`)
     : h('span', {}, 'The axes have no meaning of their own; only nearness has.'));
 
   const counted = (ctx, view, content) => h('span.quiet', { dataset: { testid: 'counted' } },

@@ -12,7 +12,7 @@
         content.filters && unit < content.filters.count ? sprite.tile(content.filters, unit, 66, `filter of unit ${unit}`) : null,
         h('div', {}, h('p.crumbs', {}, h('a', { href: '#/' }, ctx.network.name), ' / ', h('a', { href: routes.build('layer', [layer.address]) }, layer.address), ' / unit'),
           h('h1.address', {}, `${layer.address}/${unit}`),
-          h('p.quiet', {}, `unit ${format.count(unit + 1)} of ${format.count(content.units)} · ${layer.operator}`
+          h('p.quiet', {}, `unit ${format.count(unit + 1)} of ${format.count(content.units)} · ${format.operator(layer.operator)}`
             + `${layer.field ? ` · sees ${format.fieldSize(layer.field)}${layer.field.size ? ' pixels' : ''}` : ''}`))),
       h('div.controls', {}, step(unit > 0 ? unit - 1 : null, '‹', 'previous unit', '←'), step(unit + 1 < content.units ? unit + 1 : null, '›', 'next unit', '→'))),
       top(ctx, layer, content, unit),
