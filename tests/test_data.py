@@ -112,6 +112,7 @@ def test_links_that_go_round_in_circles_end(tmp_path: Path) -> None:
     save(tmp_path / "a" / "1.png")
     save(tmp_path / "b" / "2.png")
     (tmp_path / "a" / "self").symlink_to(tmp_path / "a")
+    assert open_collection(tmp_path).ids == ("a/1.png", "b/2.png")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     (tmp_path / "a" / "other").symlink_to(tmp_path / "b")
     (tmp_path / "b" / "other").symlink_to(tmp_path / "a")

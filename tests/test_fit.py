@@ -1,8 +1,8 @@
 """The training loop: learns, resumes to the bit, leaves no trace, and is the same in two processes.
 
 Mutations that turn this red (each tried): no `_seed` per epoch · order from the seed alone · optimizer state not loaded ·
-`reduction="mean"` in `_gradients` · no `add_up` of gradients · `used` ignored (all gradients zero-filled) · modes not
-restored · rate not set · checkpoint written before the epoch is recorded.
+`reduction="mean"` in `_gradients` · no `add_up` of gradients · `used` ignored (all gradients zero-filled) · rate not set ·
+checkpoint written before the epoch is recorded · images counted as an integer (0.0 elsewhere: processes disagree).
 """
 
 from __future__ import annotations
@@ -79,6 +79,34 @@ def test_one_step_is_torchs_own() -> None:
     assert run.steps["loss"][0] == pytest.approx(loss.item(), abs=1e-6)
     assert run.epochs["loss"][0] == pytest.approx(loss.item(), abs=1e-6)
     assert math.isnan(run.epochs["held_out_loss"][0])
+
+
+def test_the_rate_of_each_step_is_the_schedules() -> None:
+    ours, theirs = net(0, norm=False), net(0, norm=False)
+    settings = FitSettings(epochs=3, batch_size=160, optimizer="sgd", rate=0.5, schedule="cosine")
+    fit(ours, FEW, None, UNIT, settings)
+    x = torch.stack([torch.from_numpy(UNIT(FEW[i])) for i in range(160)])
+    for step in range(3):
+        grads = torch.autograd.grad(nn.functional.cross_entropy(theirs(x), torch.from_numpy(FEW.labels)), theirs.parameters())
+        with torch.no_grad():
+            for p, g in zip(theirs.parameters(), grads, strict=True):
+                p -= rate_at(settings, step, 3) * g
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p, q, atol=1e-5, rtol=1e-4)
+
+
+def test_every_epoch_has_an_order_of_its_own_and_sees_every_image_once() -> None:
+    seen: list[int] = []
+
+    def read(i: int) -> tuple:
+        seen.append(i)
+        return FEW.read(i)
+
+    fit(net(), Collection("watched", FEW.ids, FEW.labels, FEW.classes, read, FEW.sizes), None, UNIT, FitSettings(epochs=3))
+    orders = [seen[k : k + 160] for k in (0, 160, 320)]
+    assert [sorted(order) for order in orders] == [list(range(160))] * 3
+    assert len({tuple(order) for order in orders}) == 3
+    assert orders[0] != sorted(orders[0])
 
 
 class Stop(Exception):

@@ -1,6 +1,6 @@
 """Who this process is, and sums over all. (Two real processes: `test_fit.py`.)
 
-Mutations that turn this red (each tried): destroy a group that the caller made · leave ours open · one prefix for all groups.
+Mutations that turn this red (each tried): destroy a group that the caller made · leave ours open · one prefix for all.
 """
 
 from __future__ import annotations
