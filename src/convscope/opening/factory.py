@@ -39,8 +39,8 @@ def parse_call(text: str) -> tuple[str, list[Any], dict[str, Any]]:
         tree = ast.parse(text.strip(), mode="eval").body
         if isinstance(tree, ast.Name):
             return tree.id, [], {}
-        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
-            keywords = {k.arg: ast.literal_eval(k.value) for k in tree.keywords if k.arg is not None}
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and all(k.arg is not None for k in tree.keywords):
+            keywords = {str(k.arg): ast.literal_eval(k.value) for k in tree.keywords}
             return tree.func.id, [ast.literal_eval(a) for a in tree.args], keywords
     except (SyntaxError, ValueError):
         pass
@@ -82,7 +82,9 @@ def _import(place: str) -> ModuleType:
         assert spec.loader is not None
         spec.loader.exec_module(module)
         return module
-    except Exception as problem:  # the user's own code, which may raise anything
+    except Exception as problem:  # noqa: BLE001 - the user's own code, which may raise anything
+        if module is not None:
+            sys.modules.pop(module.__name__, None)
         raise OpeningError(f"cannot import {place}", f"{type(problem).__name__}: {problem}", "import it in Python and mend it there") from problem
     finally:
         sys.path.remove(search)

@@ -49,10 +49,9 @@ def load_into(module: nn.Module, path: Path, *, partial: bool = False, ours: boo
     """`module` with the file's weights (a copy where the module is the user's own), and notes on what was done."""
     given, notes = read(path)
     wanted = module.state_dict()
-    for prefix in _PREFIXES:
-        if given and all(k.startswith(prefix) for k in given) and not any(k.startswith(prefix) for k in wanted):
-            given = {k.removeprefix(prefix): v for k, v in given.items()}
-            notes.append(f"prefix {prefix!r} taken off all names")
+    while (prefix := _prefix(given, wanted)) is not None:
+        given = {k.removeprefix(prefix): v for k, v in given.items()}
+        notes.append(f"prefix {prefix!r} taken off all names")
     counters = {k for k in wanted if k.endswith("num_batches_tracked")}  # counts batches, decides nothing in evaluation
     missing = [k for k in wanted if k not in given and k not in counters]
     unexpected = [k for k in given if k not in wanted]
@@ -68,6 +67,12 @@ def load_into(module: nn.Module, path: Path, *, partial: bool = False, ours: boo
     if kinds:
         notes.append(f"weights stored as {', '.join(sorted(kinds))}, computed in {str(next(iter(wanted.values())).dtype).removeprefix('torch.')}")
     return target, notes
+
+
+def _prefix(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> str | None:
+    """A wrapper's name that stands before every name of the file and before none of the network's."""
+    common = (p for p in _PREFIXES if given and all(k.startswith(p) for k in given) and not any(k.startswith(p) for k in wanted))
+    return next(common, None)
 
 
 def table(missing: list[str], unexpected: list[str], shapes: list[str], given: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
