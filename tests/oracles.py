@@ -62,3 +62,31 @@ def max_pooling(x: Any, kernel: int, stride: int, padding: int) -> tuple[Any, An
         if winners[image, channel, i, j] < 0 or value > y[image, channel, i, j]:
             y[image, channel, i, j], winners[image, channel, i, j] = value, row * width + column
     return y, winners
+
+
+# ---- attributions ----------------------------------------------------------------------------------------------------
+
+
+def occlusion(score: Any, image: Any, window: int, stride: int, fill: Any) -> Any:
+    """(H, W) mean drop of `score(image)` over the windows that cover a pixel, one pass a window (Zeiler and Fergus 2014)."""
+    _, height, width = image.shape
+    total, covers = np.zeros((height, width)), np.zeros((height, width))
+    y = 0
+    while True:
+        x = 0
+        while True:
+            changed = image.copy()
+            rows, columns = range(y, min(y + window, height)), range(x, min(x + window, width))
+            for i, j in product(rows, columns):
+                changed[:, i, j] = fill
+            drop = score(image) - score(changed)
+            for i, j in product(rows, columns):
+                total[i, j] += drop
+                covers[i, j] += 1
+            if x + window >= width:
+                break
+            x += stride
+        if y + window >= height:
+            break
+        y += stride
+    return total / covers

@@ -25,10 +25,10 @@ AWAY = 1e-3  # how far from the image, in units of its root mean square: flat ar
 
 @dataclass(frozen=True)
 class Gradient:
-    """Which pixels would change the score most if they changed a little? The signed raw gradient.
+    """Which pixels would change the score most if they changed a little?
 
-    A = ∂S/∂x, values (B, C, H, W), in units of score per input unit (of the preprocessed image, not of pixels). The paper
-    draws the largest |A| over channels; the sign is kept here.
+    The signed raw gradient A = ∂S/∂x, values (B, C, H, W), in units of score per input unit (of the preprocessed image,
+    not of pixels). The paper draws the largest |A| over channels; the sign is kept here.
 
     Proof: ⟨∂S/∂x, d⟩ against the central difference (S(x + hd) − S(x − hd)) / 2h in float64, along a random direction d
     that is always the same, at a point beside the first image (by 0.1 % of its size), where there are no kinks; relative.
@@ -78,6 +78,7 @@ def in_double(net: Network) -> tuple[Network, dict[str, Rule]]:
         named = kwargs.get("dtype")
         return call(*args, **kwargs | ({"dtype": torch.float64} if named is not None and named.is_floating_point else {}))
 
-    tensors = {k: v.double() if v.is_floating_point() else v for k, v in net.tensors.items()}
+    with torch.inference_mode(False):  # what is made in inference mode can never take part in a gradient
+        tensors = {k: v.double() if v.is_floating_point() else v for k, v in net.tensors.items()}
     typed = {layers.op_name(node) for node in net.program.graph.nodes if "dtype" in node.kwargs}
     return dataclasses.replace(net, tensors=tensors, _at={}), dict.fromkeys(typed, doubled)
