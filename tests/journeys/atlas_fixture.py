@@ -215,7 +215,7 @@ def _network(layers: list[dict[str, Any]], images: int) -> dict[str, Any]:
             "seconds": 41.7,
             "seed": 0,
             "command": f"convscope atlas shapes_net.py:shapes_net --images shapes/ --out atlas/  # {images} images",
-            "python": 'import convscope as cs\nnet = cs.open("shapes_net.py:shapes_net")\ncs.atlas(net, "shapes/", out="a/")',
+            "python": 'import convscope as cs\nnet = cs.open("shapes_net.py:shapes_net")\ncs.atlas(net, "shapes/", out="a")',
         },
     }
 

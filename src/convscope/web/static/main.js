@@ -52,15 +52,17 @@
     cleanUp?.();
     cleanUp = null;
     let content;
+    const waiting = setTimeout(() => main.setAttribute('aria-busy', 'true'), 150);
     try {
-      const render = pages[route.page];
-      if (!render || route.page === 'layersTable') throw new Error(`There is no page “${route.page}”.`);
-      content = await render(context());
+      if (!Object.hasOwn(pages, route.page)) throw new Error(`There is no page “${route.page}”.`);
+      content = await pages[route.page](context());
     } catch (error) {
       console.info(error.message);
       content = h('div', {}, h('h1', {}, 'Not found'), h('p.notice', { dataset: { testid: 'error' } }, error.message), h('p', {}, h('a', { href: '#/' }, 'All layers')));
     }
+    clearTimeout(waiting);
     if (turn !== drawing) return; // a later address has overtaken this one
+    main.removeAttribute('aria-busy');
     main.replaceChildren(content);
     main.dataset.page = route.page || 'layers';
     document.title = title();

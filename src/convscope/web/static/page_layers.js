@@ -25,7 +25,7 @@
           + `${format.short(network.macs)} MACs for one image, ${format.plural(network.layers.length, 'layer')}`)),
       h('div.controls', {}, dom.choice('View', [['map', 'Map'], ['table', 'Table']], view,
         (v) => ctx.set({ view: v === 'map' ? null : v, sort: null, down: null }), 'view')));
-    const body = view === 'table' ? window.convscope.pages.layersTable(ctx, OVERLAYS) : map(ctx);
+    const body = view === 'table' ? window.convscope.layersTable(ctx) : map(ctx);
     return h('div', {}, head, view === 'map' ? highlights(network) : null, body);
   }
 

@@ -58,5 +58,5 @@
       l.field?.stride?.[0] ?? null, l.field?.start?.[0] ?? null, l.field?.coverage ?? null, l.parents, l.source]));
   }
 
-  Object.assign(window.convscope.pages, { layersTable });
+  Object.assign(window.convscope, { layersTable });
 }

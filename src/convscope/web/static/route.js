@@ -29,7 +29,8 @@
   function build(page, args = [], query = {}) {
     const path = [page, ...args].map((a) => encode(String(a))).join('/');
     const pairs = Object.entries(query).filter(([, v]) => v !== null && v !== undefined && v !== '');
-    return `#/${path}` + (pairs.length ? '?' + pairs.map(([k, v]) => `${encode(k)}=${encode(String(v))}`).join('&') : '');
+    const search = pairs.map(([k, v]) => `${encode(k)}=${encode(String(v)).replaceAll('%2F', '/')}`).join('&');
+    return `#/${path}${search && `?${search}`}`;
   }
 
   /** The same view with some keys changed. */
