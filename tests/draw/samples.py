@@ -10,7 +10,7 @@ import numpy as np
 from convscope.geometry import Field
 from convscope.results import Cloud, Heatmap, Layer, Origin, Picture, Result, Run, Table, Trace
 
-NASTY = "<script>alert('$x_1$ [bold]')</script> \x1b[31m 猫"
+NASTY = "<script>alert('$\\frac$ [bold]')</script> \x1b[31m 猫"
 ORIGIN = Origin("Occlusion(window=16)", "3f9ac1d0", "aa12", 7, {"convscope": "0.1.0"})
 
 

@@ -1,6 +1,6 @@
 """raster: tiles land where the docstring says, a zero map shows the image, PNG bytes read back.
 
-Mutations that turn it red: `i % across` with `rows` (places); `(1 - alpha)` dropped (zero map); `repeat(factor, axis=2)`
+Mutations that turn it red: `i % across` with `rows` (places); `(1 - alpha)` dropped (strength); `repeat(factor, axis=2)`
 dropped (enlarge); `each` ignored in `paint` (scales).
 """
 
@@ -71,6 +71,10 @@ def test_the_map_colours_by_sign_and_strength() -> None:
     weak, strong, cold, none = raster.heat_over(image, np.array([[0.1, 1.0, -1.0, np.nan]]), 1.0)[0].astype(int)
     assert strong[0] - strong[2] > weak[0] - weak[2] > 0
     assert cold[2] > cold[0]
+    full = raster.heat_over(image, np.array([[1.0, -1.0, 9.0, 0.25]]), 1.0, opacity=1.0)[0]
+    assert (full[:3] == colours.diverging([1.0, -1.0, 1.0], 1.0)).all()
+    half = (70 + 100 * 185 / 255 + colours.diverging(0.5, 1.0)) / 2  # √0.25 of a colour that is not paler than the middle
+    assert (full[3] == np.rint(half)).all()
     assert none[0] == none[1] == none[2]  # hatched grey
     assert (raster.heat_over(image, np.ones((1, 4)), 1.0, opacity=0) == raster.heat_over(image, np.zeros((1, 4)), 1.0)).all()
     assert (raster.heat_over(image, np.zeros((1, 4)), 0.0)[..., 0] == 70 + round(100 * 185 / 255)).all()
