@@ -87,7 +87,8 @@ def test_the_rate_of_each_step_is_the_schedules() -> None:
     fit(ours, FEW, None, UNIT, settings)
     x = torch.stack([torch.from_numpy(UNIT(FEW[i])) for i in range(160)])
     for step in range(3):
-        grads = torch.autograd.grad(nn.functional.cross_entropy(theirs(x), torch.from_numpy(FEW.labels)), theirs.parameters())
+        loss = nn.functional.cross_entropy(theirs(x), torch.from_numpy(FEW.labels))
+        grads = torch.autograd.grad(loss, theirs.parameters())
         with torch.no_grad():
             for p, g in zip(theirs.parameters(), grads, strict=True):
                 p -= rate_at(settings, step, 3) * g

@@ -1,6 +1,6 @@
 """Files that hold many images: NumPy archives, MNIST-type IDX, CIFAR-10 binary batches. NumPy in, NumPy out.
 
-    .npz   arrays by name; images under 'x' or 'images', labels under 'y' or 'labels', class names under 'classes'
+    .npz   arrays by name: images 'x' or 'images', labels 'y' or 'labels', class names 'classes'; .npy: one array of images
     IDX    two zero bytes, type (8 = uint8), number of axes, each size as a big-endian 32-bit integer, then the bytes
            (LeCun, Cortes, Burges 1998, the MNIST database); '….gz' too; images and labels in two files paired by name
     CIFAR  records of 1 label byte and 3,072 pixel bytes: 32×32 red, green, blue planes (Krizhevsky 2009)
@@ -53,6 +53,8 @@ def read_archive(path: Path, part: str | None = None, white: float | None = None
         return read_idx(_choose(path, tables, part)[0]) if tables else None
     if path.suffix == ".npz":
         return read_npz(path, part, white)
+    if path.suffix == ".npy":
+        return read_npy(path, white)
     if path.suffix == ".bin":
         return read_cifar([path])
     return read_idx(path) if _idx_axes(path) else None
@@ -95,6 +97,16 @@ def read_npz(path: Path, part: str | None = None, white: float | None = None) ->
     known = np.full(n, -1, np.int64) if labels is None else labels.reshape(-1).astype(np.int64)
     notes += () if label_key else (f"no labels: none of {', '.join(LABEL_KEYS)}",)
     return Archive(pixels, known, _ids(path.stem, n), () if names is None else tuple(str(c) for c in names.ravel()), notes)
+
+
+def read_npy(path: Path, white: float | None = None) -> Archive:
+    """One NumPy array of images, without labels."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"cannot read {path}", str(error), "save it again with np.save") from error
+    pixels, notes = as_images(values, white)
+    return Archive(pixels, np.full(len(pixels), -1, np.int64), _ids(path.stem, len(pixels)), (), notes)
 
 
 def _key(path: Path, found: list[str], wanted: tuple[str, ...], part: str | None,

@@ -131,13 +131,6 @@ def _from_path(path: Path, part: str | None, white: float | None) -> Collection:
     if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"cannot read {path}", "the file is empty (0 bytes)", "restore it")
     name = path.resolve().name
-    if path.suffix.lower() == ".npy":
-        try:
-            pixels, notes = as_images(np.load(path, allow_pickle=False), white)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"cannot read {path}", str(error), "save it again with np.save") from error
-        ids = tuple(f"{path.stem}/{i:04d}" for i in range(len(pixels)))
-        return _in_memory(name, Archive(pixels, np.full(len(pixels), -1, np.int64), ids, (), notes))
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         return _from_files(name, [(path.name, path, -1)], (), ())
     archive = read_archive(path, part, white)
