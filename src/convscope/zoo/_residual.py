@@ -19,17 +19,20 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 
 
 class _Block(nn.Module):
-    """A block's shortcut, if it has one: `downsample`, or the input as it is where that is None."""
+    """A block's end: its shortcut, if it has one, through `downsample` where the sizes change; then ReLU."""
 
     expansion = 1
+    downsample: nn.Sequential | None
 
-    def __init__(self, inputs: int, width: int, stride: int, shortcut: bool) -> None:
+    def __init__(self, shortcut: bool) -> None:
         super().__init__()
-        outputs = width * self.expansion
         self.relu, self.shortcut = nn.ReLU(inplace=True), shortcut
-        self.downsample: nn.Sequential | None = None
-        if shortcut and (stride != 1 or inputs != outputs):
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def projection(self, inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
+        """To be made last, so that parameters have torchvision's order, by which optimisers know them."""
+        if not self.shortcut or (stride == 1 and inputs == outputs):
+            return None
+        return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def end(self, x: Tensor, y: Tensor) -> Tensor:
         if self.shortcut:
@@ -41,9 +44,10 @@ class Basic(_Block):
     """Two 3×3 convolutions, the first with the stride."""
 
     def __init__(self, inputs: int, width: int, stride: int, shortcut: bool) -> None:
-        super().__init__(inputs, width, stride, shortcut)
+        super().__init__(shortcut)
         self.conv1, self.bn1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
         self.conv2, self.bn2 = nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)
+        self.downsample = self.projection(inputs, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))
@@ -57,11 +61,12 @@ class Bottleneck(_Block):
     stride_first = False
 
     def __init__(self, inputs: int, width: int, stride: int, shortcut: bool) -> None:
-        super().__init__(inputs, width, stride, shortcut)
+        super().__init__(shortcut)
         first, second = (stride, 1) if self.stride_first else (1, stride)
         self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, first, bias=False), nn.BatchNorm2d(width)
         self.conv2, self.bn2 = nn.Conv2d(width, width, 3, second, 1, bias=False), nn.BatchNorm2d(width)
         self.conv3, self.bn3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
+        self.downsample = self.projection(inputs, 4 * width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.relu(self.bn1(self.conv1(x)))

@@ -77,7 +77,8 @@ def alexnet_2012(*, num_classes: int = 1000, in_channels: int = 3, dropout: floa
         conv5=nn.Conv2d(384, 256, 3, padding=1, groups=2), relu5=nn.ReLU(inplace=True), pool5=nn.MaxPool2d(3, 2),
         flatten=nn.Flatten(),
         fc6=bare_linear(256 * 6 * 6, 4096), relu6=nn.ReLU(inplace=True), drop6=nn.Dropout(dropout),
-        fc7=bare_linear(4096, 4096), relu7=nn.ReLU(inplace=True), drop7=nn.Dropout(dropout), fc8=bare_linear(4096, num_classes)))
+        fc7=bare_linear(4096, 4096), relu7=nn.ReLU(inplace=True), drop7=nn.Dropout(dropout),
+        fc8=bare_linear(4096, num_classes)))
     for name, module in model.named_children():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.normal_(module.weight, 0, 0.01)
