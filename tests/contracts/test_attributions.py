@@ -1,6 +1,6 @@
 """What every method in `attributions/` keeps, on every net of `tests/nets.py`.
 
-Turns red: in `attributions/_map.py`, `part.detach().clone()` -> `part.detach()` (it fails inside the inference mode of a user).
+Turns red: in `attributions/_map.py`, `part.detach().clone()` -> `part.detach()` (a user's inference mode).
 """
 
 from __future__ import annotations
