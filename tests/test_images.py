@@ -231,6 +231,7 @@ def test_channels_work_or_are_refused() -> None:
     ({"resize": "zoom"}, "resize must be one of none, stretch, crop, pad; got 'zoom'; presets: imagenet"),
     ({"std": (0.0,)}, "std must be positive"),
     ({"mean": (0.1, 0.2)}, "mean must be 1 or 3 finite"),
+    ({"mean": (0.1, 0.2), "channels": "L"}, "mean must be one finite number"),
     ({"mean": (float("nan"),)}, "finite"),
     ({"range": 2.0}, "range must be 1 or 255"),
     ({"channels": "HSV"}, "channels must be 'RGB'"),

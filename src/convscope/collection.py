@@ -136,7 +136,13 @@ class Collection:
                 stop: int | None = None, order: NDArray[np.integer] | None = None) -> Generator[Batch, None, None]:
         """Images `start … stop − 1` (of `order`, if given) in batches; what fails goes to `skipped` and is left out.
 
-        A batch spans `batch_size` positions, so it is smaller where images fail, and absent where all of them do.
+        A batch spans `batch_size` positions, so it is smaller where images fail, and absent where all of them do. Errors:
+        DataError (all images fail), ShapeError (images of one batch differ in size).
+
+        >>> from convscope import data, images
+        >>> batch = next(data.open_collection("digits").batches(images.PRESETS["digits"], batch_size=4))
+        >>> tuple(batch.x.shape), batch.ids[3], batch.labels.tolist(), batch.stop
+        ((4, 1, 8, 8), 'digits/0003', [0, 1, 2, 3], 4)
         """
         if batch_size < 1:
             raise UsageError("batch_size must be at least 1", f"got {batch_size}", "32 is usual")

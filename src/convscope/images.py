@@ -30,6 +30,10 @@ def load_image(path: str | Path) -> Pixels:
 
     Upright (EXIF orientation applied); the first frame of an animation; transparent pixels laid on white; palettes and CMYK
     turned into RGB (without colour profiles); 16-bit grey divided by 257. `read_image` also says which of these were done.
+
+    >>> load_image("nowhere.png")
+    Traceback (most recent call last):
+    convscope.errors.DataError: no image at nowhere.png; there is no such file; give the path of an image file
     """
     return read_image(path)[0]
 
@@ -124,7 +128,7 @@ class Preprocess:
         for name in ("mean", "std"):
             numbers = getattr(self, name)
             fits = len(numbers) in (1, self.depth) and all(np.isfinite(n) for n in numbers)
-            self._check(name, fits, f"1 or {self.depth} finite numbers")
+            self._check(name, fits, f"1 or {self.depth} finite numbers" if self.depth > 1 else "one finite number")
         self._check("std", all(s > 0 for s in self.std), "positive")
         enough = self.size is None or self.resize_to is None or self.resize_to >= max(self.size)
         self._check("resize_to", enough and (self.resize_to is None or self.resize == "crop"),
