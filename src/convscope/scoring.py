@@ -30,7 +30,7 @@ class Score(NamedTuple):
 def evaluate(model: nn.Module, collection: Collection, preprocess: Callable[..., Any], batch_size: int = 256) -> Score:
     """How often is the network right, in evaluation mode, on images whose label is known?
 
-    Accuracy 0 … 1, loss in nats (see the top of this file); the same for every `batch_size` up to rounding. Errors: DataError
+    Accuracy 0 … 1, loss in nats (formulas at the top of this file); alike for every `batch_size`. Errors: DataError
     (no labels, no readable image), ShapeError (outputs that are no logits (B, K), fewer outputs than classes).
 
     >>> from convscope import data, images
