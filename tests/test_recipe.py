@@ -65,7 +65,7 @@ def test_what_is_said_arrives() -> None:
     ({"optimizer": "rprop", "weight_decay": 0.1}, "rprop has no weight_decay"),
     ({"epochs": 0}, "FitSettings.epochs must be in"),
     ({"schedule": "linear"}, "FitSettings.schedule must be one of constant, cosine, step, one-cycle; got 'linear'"),
-    ({"rate": float("nan")}, "rate and weight_decay must be finite; got nan"),
+    ({"rate": float("nan")}, "FitSettings.rate must be a finite number; got nan"),
     ({"batch_size": 2.5}, "FitSettings.batch_size must be int"),
 ])
 def test_settings_that_make_no_sense(fields: dict, message: str) -> None:

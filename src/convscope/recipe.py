@@ -42,9 +42,6 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         validate(self)
-        if not all(math.isfinite(v) for v in (self.rate, self.weight_decay)):
-            raise UsageError("FitSettings.rate and weight_decay must be finite", f"got {self.rate}, {self.weight_decay}",
-                             "0.001 is usual for Adam, 0.1 for SGD")
         if self.optimizer.lower() not in OPTIMIZERS:
             raise unknown("optimiser", self.optimizer, OPTIMIZERS)
         known = inspect.signature(OPTIMIZERS[self.optimizer.lower()]).parameters
