@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope import chance
+
 Array = NDArray[np.float64]
 
 
@@ -19,7 +21,8 @@ def components(vectors: Array, k: int) -> tuple[Array, Array]:
     >>> points.tolist(), shares.tolist()
     ([[-1.0, 0.0], [1.0, 0.0]], [1.0, 0.0])
     """
-    from sklearn.decomposition import PCA
+    with chance.kept():
+        from sklearn.decomposition import PCA
 
     n, units = vectors.shape
     points, shares = np.zeros((n, k)), np.zeros(k)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope import chance
 from convscope.errors import DataError
 from convscope.fields import param, validate
 from convscope.responses._components import components
@@ -68,7 +69,8 @@ class TSNE:
 
     def _embedded(self, reduced: NDArray[np.float64], perplexity: float) -> NDArray[np.float64]:
         """(N, 2) by openTSNE, in one thread: its sums depend on how many there are."""
-        from openTSNE import TSNE as Embedding
+        with chance.kept():
+            from openTSNE import TSNE as Embedding
 
         start = reduced[:, :2] * (1e-4 / reduced[:, 0].std())  # small, so that the first steps are even
         settings: dict[str, Any] = {"perplexity": perplexity, "n_iter": self.iterations, "random_state": self.seed}
