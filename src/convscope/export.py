@@ -123,13 +123,21 @@ def export(module: nn.Module, inputs: Inputs) -> Exported:
         # torch.export takes sizes 0 and 1 for constants, so the free axis is shown with two examples.
         pair = _map(inputs, lambda t: t[:1].repeat(2, *[1] * (t.ndim - 1)) if t.ndim and t.shape[0] == batch else t)
         program = _export(module, pair, batch_free=True)
-        first = next(n for n in program.graph.nodes if n.op == "placeholder" and n.name in program.graph_signature.user_inputs)
-        if not isinstance(first.meta["val"].shape[0], int):
+        if _row_per_image(program):
             return Exported(program, None, hooks)
     except ExportError as problem:  # tried again with the batch as given, which reports what is wrong with the network itself
         reason = f"with two examples it says: {problem.found[:160]}"
     program = _export(module, inputs, batch_free=False)
     return Exported(program, batch, (f"the batch is bound to {batch}: {reason}", *hooks))
+
+
+def _row_per_image(program: ExportedProgram) -> bool:
+    """Is the first axis of the input free, and does every tensor that comes out have one entry an image?"""
+    named = {n.name: n.meta["val"] for n in program.graph.nodes if n.op != "output"}
+    first = next(named[name] for name in program.graph_signature.user_inputs if isinstance(named.get(name), Tensor))
+    outputs = [named[name] for name in program.graph_signature.user_outputs if isinstance(named.get(name), Tensor)]
+    free = not isinstance(first.shape[0], int)
+    return free and all(out.ndim > 0 and str(out.shape[0]) == str(first.shape[0]) for out in outputs)
 
 
 def _check_ready(module: nn.Module) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import functools
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,13 +63,12 @@ class Record:
         self.folder = Path(folder)
         try:
             self.about: dict[str, Any] = json.loads((self.folder / "record.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as problem:
+            self.facts = Facts(**{k: _tuples(v) for k, v in self.about["facts"].items()})
+            self.ids: tuple[str, ...] = tuple(self.about["ids"])
+            self.labels: NDArray[np.int64] = np.array(self.about["labels"], np.int64)
+            self.classes: tuple[str, ...] = tuple(self.about["classes"])
+        except (OSError, ValueError, KeyError, TypeError) as problem:
             raise StoreError(f"no record in {self.folder}", str(problem), "make one: convscope respond NETWORK --images DIR --out FOLDER") from problem
-        facts = self.about["facts"]
-        self.facts = Facts(**{k: _tuples(v) for k, v in facts.items()})
-        self.ids: tuple[str, ...] = tuple(self.about["ids"])
-        self.labels: NDArray[np.int64] = np.array(self.about["labels"], np.int64)
-        self.classes: tuple[str, ...] = tuple(self.about["classes"])
 
     @functools.cached_property
     def _state(self) -> tuple[dict[str, Any], Arrays]:
@@ -177,10 +178,10 @@ def write_state(path: Path, header: dict[str, Any], arrays: Arrays) -> None:
 
 def read_state(path: Path) -> tuple[dict[str, Any], Arrays]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {k: archive[k] for k in archive.files}
         return json.loads(arrays.pop("__header__").tobytes()), arrays
-    except (OSError, ValueError, KeyError, EOFError) as problem:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
         raise StoreError(f"cannot read {path}", str(problem), "sweep again into an empty folder") from problem
 
 

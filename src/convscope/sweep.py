@@ -22,7 +22,7 @@ from torch import Tensor
 
 from convscope import record, store
 from convscope.data import Batch, Collection
-from convscope.errors import DataError, StoreError, UsageError
+from convscope.errors import DataError, ShapeError, StoreError, UsageError
 from convscope.fast import fast
 from convscope.fields import param, validate
 from convscope.images import Preprocess
@@ -70,6 +70,9 @@ class Sweep:
         return Record(folder)
 
     def _facts(self, net: Network, collection: Collection, preprocess: Preprocess, chosen: tuple[Layer, ...], embed: tuple[str, ...]) -> Facts:
+        if net.batch not in (None, self.batch) or (net.batch or 1) > 1:
+            raise UsageError(f"{net.name} takes batches of {net.batch} only", f"asked for {self.batch}, and the last may be smaller",
+                             "sweep with batch=1" if net.batch == 1 else "open it with an example of one image")
         for layer in chosen:
             if units_of(layer) is None:
                 raise UsageError(f"{layer.address} has no units", f"its output is {layer.output_shape}", "choose a layer with channels")
@@ -105,9 +108,9 @@ class _Work:
                     differ = [f.name for f in dataclasses.fields(Facts) if getattr(before, f.name) != getattr(self.facts, f.name)]
                     raise StoreError(f"{self.folder} holds another sweep", f"it differs in {', '.join(differ)}", "give another folder or empty this one")
             else:
+                self._make_arrays()  # first: once record.json is there, all of it is
                 with store.atomic(path) as file:
                     file.write(json.dumps(about).encode())
-                self._make_arrays()
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             _wait_for_all()
 
@@ -163,18 +166,21 @@ class _Work:
         keep()
 
     def _one(self, quick: Any, batch: Batch, tallies: dict[str, Tally], embeddings: dict[str, Any], predictions: NDArray[Any]) -> None:
+        if tuple(batch.x.shape[1:]) != self.net.input_shape[1:]:
+            raise ShapeError(f"{self.net.name} takes {'×'.join(map(str, self.net.input_shape[1:]))}",
+                             f"the preprocessing makes {'×'.join(map(str, batch.x.shape[1:]))}", "give a Preprocess with that size")
         number = int(batch.stop - 1) // self.sweep.batch
         found: list[tuple[str, NDArray[np.float64]]] = []
 
         def see(layer: Layer, value: Tensor) -> None:
-            value = value.movedim(layer.unit_axis or 1, 1)
+            value = value.movedim(layer.unit_axis or 1, 1).cpu()
             means = None
             if layer.address in tallies:
                 means = tallies[layer.address].update(value, number, batch.index, batch.labels, moments=self.sweep.measure != "top")
             if layer.address in embeddings:
                 found.append((layer.address, means if means is not None else value.flatten(2).mean(2).numpy() if value.ndim > 2 else value.numpy()))
 
-        output = quick.run(batch.x.to(self.net.dtype), see)
+        output = quick.run(batch.x.to(self.net.device, self.net.dtype), see).cpu()
         for address, means in found:
             embeddings[address][batch.index] = means
         scores, _ = probabilities(output.flatten(1).float())
@@ -214,7 +220,7 @@ def merge(folder: str | Path, world: int) -> Record:
             mine.merge(other)
         joined = joined or shard
         header |= {"next": head["stop"], "stop": head["stop"], "counted": header["counted"] + head["counted"],
-                   "skipped": header["skipped"] + head["skipped"]}
+                   "skipped": header["skipped"] + [s for s in head["skipped"] if s not in header["skipped"]]}
     record.write_state(folder / "state.npz", header, {f"{at}/{k}": v for at, one in enumerate(joined) for k, v in one.state().items()})
     return Record(folder)
 
