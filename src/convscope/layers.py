@@ -18,6 +18,7 @@ from torch.fx import Node
 from convscope import operators, receptive
 from convscope.errors import ExportError
 from convscope.export import short
+from convscope.operators.conv import Conv
 from convscope.results import Layer
 
 Shape = tuple[int, ...]
@@ -31,6 +32,8 @@ def op_name(node: Node) -> str:
     return schema.name.split("::")[-1] if schema is not None else getattr(node.target, "__name__", str(node.target))
 
 
+# Modules that people know as one layer and that fall into many operations (they hold no other module).
+_WHOLE = {"LocalResponseNorm": "local_response_norm", "BatchNormalization": "batch_norm", "RMSNorm": "rms_norm"}
 _EVERYDAY = {
     "view": "reshape", "_unsafe_view": "reshape", "hardtanh": "clip", "cat": "concat",
     "clone": "dropout",  # the only copies that are shown are those of a dropout module
@@ -138,6 +141,8 @@ class _Reading:
         for node in program.graph.nodes:
             self._visit(node)
         self._cancel_permutations(program.graph.nodes)
+        self.groups = self._whole_modules(program.graph.nodes)
+        self.inside = {node for last, nodes in self.groups.items() for node in nodes if node is not last}
 
     def _visit(self, node: Node) -> None:
         if node.op == "placeholder":
@@ -175,9 +180,21 @@ class _Reading:
                     if len(before.users) == 1:
                         self.cancelled.add(before)
 
+    def _whole_modules(self, nodes: Iterable[Node]) -> dict[Node, list[Node]]:
+        """Calls of a module that is one layer to a person, by their last operation, where only that one is used outside."""
+        calls: dict[str, list[Node]] = {}
+        for node in nodes:
+            path, kind = _module(node)
+            if node in self.live and node.op == "call_function" and kind.rsplit(".", 1)[-1] in _WHOLE:
+                calls.setdefault(path, []).append(node)
+        return {made[-1]: made for made in calls.values()
+                if len(made) > 1 and all(user in made for node in made[:-1] for user in node.users if user in self.live)}
+
     def is_layer(self, node: Node) -> bool:
-        if node not in self.live or node.op != "call_function" or node in self.cancelled:
+        if node not in self.live or node.op != "call_function" or node in self.cancelled or node in self.inside:
             return False
+        if node in self.groups:
+            return True
         if op_name(node) in ("slice", "expand") and shape_of(node.meta["val"]) == shape_of(node.all_input_nodes[0].meta["val"]):
             return False  # x[:, 3:] also slices the batch, and takes all of it
         return op_name(node) not in _PLUMBING or (op_name(node) == "clone" and "Dropout" in _module(node)[1])
@@ -188,15 +205,23 @@ class _Reading:
         shapes = _shapes(tensors, 1)
         out = shape_of(node.meta["val"])
         operator = operators.read(op_name(node), settings, shapes)
-        mine = [t for t in _parameters(node, self.live) if t.name not in counted]
+        calls = self.groups.get(node, [node])
+        if len(calls) > 1:
+            operator, settings = None, {}
+            tensors = [a for call in calls for a in call.all_input_nodes if a not in calls and a in self.live]
+        mine = [t for call in calls for t in _parameters(call, self.live) if t.name not in counted]
+        kernel = operator is not None and "weight" in operator.arrays and op_name(node).startswith("conv")
+        if kernel:
+            settings["kernel_size"] = list(shapes[1][2:])
         counted |= {t.name for t in mine}
         sight = self.sights.get(node)
         path, kind = _module(node)
         data = [t for t in tensors if t in self.live]
         return Layer(
-            address=address, operator=shown_name(node), input_shapes=_shapes(data, 1), output_shape=out,
+            address=address, operator=shown_name(node) if len(calls) == 1 else _WHOLE[kind.rsplit(".", 1)[-1]], input_shapes=_shapes(data, 1), output_shape=out,
             parents=tuple(dict.fromkeys(self._parent(t, where) for t in data if t is not None)),
             parameters=sum(self.sizes.get(t.name, 0) for t in mine if t.name not in self.buffers),
+            unshared=operator.parameters_without_sharing(*shapes) if isinstance(operator, Conv) else None,
             buffers=sum(self.sizes.get(t.name, 0) for t in mine if t.name in self.buffers),
             macs=operator.macs(*shapes) if operator is not None else 0,
             fields=None if sight is None else sight.shown,

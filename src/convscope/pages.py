@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convscope import geometry, pictures, tally
+from convscope import pictures, tally
 from convscope.addresses import slug
+from convscope.draw.trace import formula
 from convscope.network import Network, map_of, units_of
 from convscope.record import LEVELS, Record
 from convscope.results import Cloud, Layer, Table, Trace
@@ -37,6 +38,7 @@ def plain(value: Any) -> Any:
 
 
 def network_page(work: Work, trace: Trace, made: dict[str, Any]) -> dict[str, Any]:
+    """What the first page shows: the network, its layers, and what was noticed about them."""
     net = work.net
     measured = set(work.record.facts.layers)
     silent = {a: silent_units(work.record, a) for a in measured if net[a].operator == "relu"}
@@ -57,6 +59,7 @@ def network_page(work: Work, trace: Trace, made: dict[str, Any]) -> dict[str, An
 
 
 def layer_facts(layer: Layer, net: Network, measured: bool) -> dict[str, Any]:
+    """One layer's row: sizes, costs, receptive field, settings."""
     image = net.input_shape[2:]
     field = None
     if layer.fields is not None and image:
@@ -80,41 +83,13 @@ def layer_facts(layer: Layer, net: Network, measured: bool) -> dict[str, Any]:
         "saved": layer.saved,
         "field": field,
         "settings": layer.settings,
-        "formula": formula(layer),
+        "formula": formula(layer) or None, "unshared": layer.unshared,
         "module": layer.module,
         "module_type": layer.module_type,
         "source": layer.source,
         "units": units_of(layer),
         "page": measured,
     }
-
-
-def formula(layer: Layer) -> str | None:
-    """The size along the height as a formula with its numbers, for windows."""
-    s = layer.settings
-    if len(layer.output_shape) < 3 or layer.operator not in (
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "max_pool2d",
-        "avg_pool2d",
-        "max_pool2d_with_indices",
-    ):
-        return None
-    kernel = s["kernel_size"][0] if "kernel_size" in s else None
-    if kernel is None:
-        return None
-    stride = _first(s.get("stride") or s.get("kernel_size"), 1)
-    n, out = layer.input_shapes[0][2], layer.output_shape[2]
-    return geometry.size_formula(
-        n, kernel, stride, _first(s.get("padding"), 0), _first(s.get("dilation"), 1), out, bool(s.get("ceil_mode"))
-    )
-
-
-def _first(value: Any, default: int) -> int:
-    if isinstance(value, (list, tuple)):
-        return int(value[0]) if value else default
-    return default if value is None else int(value)
 
 
 def silent_units(record: Record, address: str) -> int:
@@ -157,6 +132,7 @@ def highlights(work: Work, trace: Trace, silent: dict[str, int]) -> list[dict[st
 
 
 def collection_page(work: Work, thumbs: dict[str, Any], shown: list[int], assumed: str) -> dict[str, Any]:
+    """What the page of all images shows: thumbnails, classes, and what could not be used."""
     record = work.record
     guesses = record.predictions()
     seen = guesses["seen"]
@@ -193,6 +169,7 @@ def _accuracy(work: Work) -> float | None:
 
 
 def layer_page(work: Work, address: str, table: Table) -> dict[str, Any]:
+    """What the page of one layer shows: its units and what each did over the collection."""
     layer, record, columns = work.net[address], work.record, table.columns
     units, size = len(table), map_of(layer)
     position = columns["top_position"]
@@ -256,6 +233,7 @@ def histogram(record: Record, address: str, bins: int = 24) -> dict[str, Any] | 
 
 
 def map_page(layer: str, clouds: dict[str, Cloud], record: Record) -> dict[str, Any]:
+    """What the page of one map of images shows: points and what they are coloured by."""
     number = {i: at for at, i in enumerate(record.ids)}
     first = next(iter(clouds.values()), None)
     ids = first.ids if first is not None else ()

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 THUMB, COLUMNS, PER_SHEET = 64, 20, 400
 TILES = 64  # most tiles on one sheet
-HEATMAPS: tuple[tuple[str, dict[str, Any]], ...] = (("gradient", {}), ("occlusion", {}))
 
 
 def thumbnails(work: Work) -> dict[str, Any]:
@@ -110,7 +109,7 @@ def image_page(
     files = {f"pictures/image-{index}.png": raster.png(shown)}
     heatmaps = []
     target = run.target(net, None, x)
-    for method, parameters in HEATMAPS:
+    for method, parameters in heatmaps_for(x.shape[2:]):
         described, made = heatmap_page(
             registry.load("attributions", method)(**parameters)(net, x, target), method, f"pictures/image-{index}"
         )
@@ -138,6 +137,12 @@ def image_page(
         "prediction": prediction(net, values.output),
     }
     return page, files
+
+
+def heatmaps_for(size: tuple[int, ...]) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """The heat-maps on every image's page. The occluding square is coarse, so that an atlas of many images stays quick."""
+    window = max(2, min(size) // 9)
+    return (("gradient", {}), ("occlusion", {"window": window, "stride": max(1, window // 2)}))
 
 
 def prediction(net: Network, output: Any, top: int = 5) -> dict[str, Any]:

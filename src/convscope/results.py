@@ -81,6 +81,7 @@ class Layer:
     output_shape: tuple[int, ...]
     parents: tuple[str, ...]  # addresses of the layers that feed it; 'input' is the image
     parameters: int = 0  # weights and biases; a tensor shared by two calls is counted at the first
+    unshared: int | None = None  # parameters if every position had weights of its own; None where nothing is shared over positions
     buffers: int = 0  # numbers kept but not learned, e.g. running statistics
     macs: int = 0  # multiply-accumulates of one forward pass, one image
     saved: int | None = None  # bytes kept for the backward pass, one image; measured; None when not measured

@@ -51,12 +51,12 @@ class Runner(torch.fx.Interpreter):
         super().__init__(net.program.graph_module)
         self.rules, self.visit, self.stop_after = rules, visit, stop_after
         self.by_node = _layers_by_node(net)
-        self.running: Layer | None = None
+        self.running = ""  # name of the node at work
         self.seen = 0
 
     def run_node(self, n: Node) -> Any:
         layer = self.by_node.get(n.name)
-        self.running = layer
+        self.running = n.name
         value = super().run_node(n)
         if layer is not None:
             if self.visit is not None:
@@ -215,13 +215,14 @@ def saved_bytes(net: Network) -> dict[str, int]:
     x = torch.zeros((net.batch or 1, *net.input_shape[1:]), dtype=net.dtype, device=net.device)
     x = x.requires_grad_() if x.is_floating_point() else x
     runner = Runner(net, {}, None, None)
+    belongs = _layer_of_node(net)
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own and storage.data_ptr() not in counted:
             counted.add(storage.data_ptr())
             alive.append(tensor)
-            address = runner.running.address if runner.running is not None else "input"
+            address = belongs.get(runner.running, net.layers[-1].address)
             saved[address] = saved.get(address, 0) + storage.nbytes() // (net.batch or 1)
         return tensor
 
@@ -232,6 +233,15 @@ def saved_bytes(net: Network) -> dict[str, int]:
         output = runner.run(*values)
     del output
     return saved
+
+
+def _layer_of_node(net: Network) -> dict[str, str]:
+    """The layer that each node works for: its own, or the next one (the parts of a module that is shown as one layer)."""
+    by_node, found, following = _layers_by_node(net), dict[str, str](), net.layers[-1].address
+    for node in reversed(list(net.program.graph.nodes)):
+        following = by_node[node.name].address if node.name in by_node else following
+        found[node.name] = following
+    return found
 
 
 def _placeholders(net: Network) -> list[str]:

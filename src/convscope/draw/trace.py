@@ -22,6 +22,7 @@ FIELD = ("field: receptive field, size /stride start, in input pixels: position 
 HULL = "~ after a field: branches of unequal stride met, or upsampling; it is a hull, of which a position sees a part"
 SAVED = "saved: bytes kept for the backward pass, one image, measured; 1 MB = 1,000,000 bytes"
 NAMED = 150  # layers in a figure that all have a name; a deeper network is drawn finer
+UNSHARED = "unshared: parameters that the layer would have if every position had weights and a bias of its own"
 COLUMNS = (
     Column("layer"),
     Column("operator", rank=3),
@@ -31,6 +32,7 @@ COLUMNS = (
     Column("field", right=True, rank=2, meaning=FIELD),
     Column("sees", right=True, rank=4, meaning="the largest share of the image that one position sees"),
     Column("saved", right=True, rank=5, meaning=SAVED),
+    Column("unshared", right=True, rank=7, meaning=UNSHARED),
     Column("size formula", rank=6, meaning="output size along the height (and width, where it differs)"),
 )
 
@@ -45,10 +47,10 @@ def html(result: Trace) -> str:
 
 def records(result: Trace) -> tuple[list[str], list[list[Any]]]:
     """Header and rows for a CSV file: plain numbers, one column an axis."""
-    header = ["layer", "operator", "input", "output", "parameters", "buffers", "macs", "saved_bytes", "field_size",
+    header = ["layer", "operator", "input", "output", "parameters", "unshared_parameters", "buffers", "macs", "saved_bytes", "field_size",
               "field_stride", "field_start", "coverage", "size_formula", "parents", "module", "module_type", "source"]
     rows = [[k.address, k.operator, " ".join(words.shape(s) for s in k.input_shapes), words.shape(k.output_shape),
-             k.parameters, k.buffers, k.macs, k.saved, *_field_values(k), coverage(k, result.input_shape), formula(k),
+             k.parameters, k.unshared, k.buffers, k.macs, k.saved, *_field_values(k), coverage(k, result.input_shape), formula(k),
              " ".join(k.parents), k.module, k.module_type, k.source] for k in result.layers]
     return header, rows
 
@@ -139,9 +141,10 @@ def _listing(result: Trace) -> Listing:
     for k in result.layers:
         seen = coverage(k, result.input_shape)
         rows.append([k.address, _operator(k), words.shape(k.output_shape), words.count(k.parameters), words.short(k.macs),
-                     field(k), "–" if seen is None else _percent(seen), _bytes(k.saved), formula(k)])
+                     field(k), "–" if seen is None else _percent(seen), _bytes(k.saved),
+                     "" if k.unshared is None else words.count(k.unshared), formula(k)])
     total = ["total", f"{len(rows)} layers", "", words.count(result.parameters), words.short(result.macs), "", "",
-             _bytes(_saved(result)), ""]
+             _bytes(_saved(result)), "", ""]
     used = [c for c in range(len(COLUMNS)) if c < 5 or any(row[c] not in ("", "–") for row in rows)]
     pick = [[row[c] for c in used] for row in [*rows, total]]
     addresses = [k.address for k in result.layers]
@@ -164,6 +167,11 @@ def _notes(result: Trace) -> tuple[str, ...]:
         notes.append(HULL)
     if any(k.saved is not None for k in result.layers):
         notes.append(SAVED)
+    shared = next((k for k in result.layers if k.unshared is not None and k.parameters), None)
+    if shared is not None:
+        neurons = prod(shared.output_shape[1:])
+        notes.append(f"weight sharing: {shared.address} has {words.count(shared.parameters)} parameters; without sharing it would have "
+                     f"{words.count(shared.unshared or 0)} ({words.count(neurons)} neurons × {words.count((shared.unshared or 0) // neurons)})")
     return (*notes, *result.notes)
 
 
