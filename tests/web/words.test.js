@@ -6,7 +6,9 @@ const assert = require('node:assert/strict');
 const path = require('node:path');
 
 const STATIC = path.join(__dirname, '../../src/convscope/web/static');
-const [format, route, rows, colour, find] = ['format', 'route', 'rows', 'colour', 'find'].map((f) => require(path.join(STATIC, `${f}.js`)));
+const [format, route, rows, colour, find] = ['format', 'route', 'rows', 'colour', 'find'].map((f) =>
+  require(path.join(STATIC, `${f}.js`)),
+);
 
 test('numbers', () => {
   assert.equal(format.count(105705600), '105,705,600');
@@ -24,7 +26,16 @@ test('numbers', () => {
   assert.equal(format.percent(1), '100 %');
   assert.equal(format.percent(0.0001), '<0.1 %');
   assert.equal(format.percent(0.9999), '>99.9 %');
-  for (const f of [format.count, format.short, format.bytes, format.number, format.percent, format.shape, format.fieldSize, format.duration]) {
+  for (const f of [
+    format.count,
+    format.short,
+    format.bytes,
+    format.number,
+    format.percent,
+    format.shape,
+    format.fieldSize,
+    format.duration,
+  ]) {
     assert.equal(f(null), '–');
   }
 });
@@ -46,7 +57,11 @@ test('shapes, fields, durations, plurals', () => {
 test('an address survives the way through the fragment', () => {
   for (const address of ['features.0', 'relu:1', 'a b/c?d&e=f#g%h', 'Größe', '100%']) {
     const hash = route.build('unit', [address, 37], { sort: 'fire rate', empty: '', none: null, open: 'a/,b.c/2' });
-    assert.deepEqual(route.parse(hash), { page: 'unit', args: [address, '37'], query: { sort: 'fire rate', open: 'a/,b.c/2' } });
+    assert.deepEqual(route.parse(hash), {
+      page: 'unit',
+      args: [address, '37'],
+      query: { sort: 'fire rate', open: 'a/,b.c/2' },
+    });
   }
   assert.equal(route.build('unit', ['relu:1', 3]), '#/unit/relu:1/3');
   assert.deepEqual(route.parse(''), { page: '', args: [], query: {} });
@@ -74,12 +89,24 @@ test('pages', () => {
 });
 
 test('CSV: quotes, line breaks, and nothing that a spreadsheet would run', () => {
-  assert.equal(rows.csv(['a', 'b'], [['x, "y"', -1.5], ['=1+1', null], [['p', 'q'], 'two\nlines']]),
-    'a,b\r\n"x, ""y""",-1.5\r\n\'=1+1,\r\np q,"two\nlines"\r\n');
+  assert.equal(
+    rows.csv(
+      ['a', 'b'],
+      [
+        ['x, "y"', -1.5],
+        ['=1+1', null],
+        [['p', 'q'], 'two\nlines'],
+      ],
+    ),
+    'a,b\r\n"x, ""y""",-1.5\r\n\'=1+1,\r\np q,"two\nlines"\r\n',
+  );
 });
 
 test('unit columns: the asked-for first; a fire rate where only zeros are known', () => {
-  const { names, columns, label } = rows.unitColumns({ columns: { mean: [1, 2], zeros: [0.25, null], odd: [0, 0] }, meanings: {} });
+  const { names, columns, label } = rows.unitColumns({
+    columns: { mean: [1, 2], zeros: [0.25, null], odd: [0, 0] },
+    meanings: {},
+  });
   assert.deepEqual(names, ['fires', 'mean', 'zeros', 'odd']);
   assert.deepEqual(columns.fires, [0.75, null]);
   assert.equal(label('fires'), 'fire rate');
@@ -88,7 +115,8 @@ test('unit columns: the asked-for first; a fire rate where only zeros are known'
 
 test('colours: text reads on the ramp and class colours are seen on the ground', () => {
   for (const dark of [false, true]) {
-    for (let t = 0; t <= 1; t += 0.02) assert.ok(colour.contrast(colour.ramp(t, dark), colour.inkOn(colour.ramp(t, dark))) >= 4.5, `t ${t} ${dark}`);
+    for (let t = 0; t <= 1; t += 0.02)
+      assert.ok(colour.contrast(colour.ramp(t, dark), colour.inkOn(colour.ramp(t, dark))) >= 4.5, `t ${t} ${dark}`);
     const ground = dark ? [26, 31, 35] : [255, 255, 255];
     for (const hex of colour.CLASSES[dark ? 'dark' : 'light']) {
       const rgb = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
@@ -105,12 +133,23 @@ test('positions on the ramp, and the ten classes with most images', () => {
   assert.equal(colour.position(0, 1, 100, true), 0);
   assert.equal(colour.position(5, 5, 5, false), 1);
   const places = colour.palette([3, 3, 1, -1, 7, 7, 7], 2);
-  assert.deepEqual([...places], [[3, 0], [7, 1]]);
+  assert.deepEqual(
+    [...places],
+    [
+      [3, 0],
+      [7, 1],
+    ],
+  );
 });
 
-const network = { classes: [], layers: [
-  { address: 'layer1.0.conv1', operator: 'conv2d', units: 64, page: true }, { address: 'layer1.0.conv2', operator: 'conv2d', units: 8, page: true },
-  { address: 'fc', operator: 'linear', units: 10, page: false }] };
+const network = {
+  classes: [],
+  layers: [
+    { address: 'layer1.0.conv1', operator: 'conv2d', units: 64, page: true },
+    { address: 'layer1.0.conv2', operator: 'conv2d', units: 8, page: true },
+    { address: 'fc', operator: 'linear', units: 10, page: false },
+  ],
+};
 const collection = { ids: ['cat/0001.png', 'dog/conv1.png'], classes: ['cat', 'dog'] };
 
 test('search: units, layers, images and classes; best first', () => {

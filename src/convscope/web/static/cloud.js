@@ -6,15 +6,22 @@
   const CROWD = 600; // more points than this in sight are drawn as marks only
 
   /**
-   * @param canvas @param data {points, index, labels, thumbs, chosen: ?number (class)} @param view {x, y, zoom}
-   * @param on {hover(i), open(i), moved(view)}
+   * @param {HTMLCanvasElement} canvas
+   * @param {any} data `points`, their `index` in the collection, `labels`, `thumbs`, and the `chosen` class or null
+   * @param {?{x: number, y: number, zoom: number}} view
+   * @param {any} on what to call: `hover(i, place)`, `open(index)`, `moved(view)`
    */
   function create(canvas, data, view, on) {
     const box = geometry.bounds(data.points);
     view = { x: view?.x ?? box.x, y: view?.y ?? box.y, zoom: view?.zoom ?? 1 };
     const places = colour.palette(data.labels);
     const sheets = new Map();
-    let width = 0, height = 0, projected = [], hovered = -1, asked = false, moved = null;
+    let width = 0,
+      height = 0,
+      projected = [],
+      hovered = -1,
+      asked = false,
+      moved = null;
 
     const k = () => geometry.scale(view, box, width, height);
     const redraw = () => {
@@ -44,16 +51,24 @@
       const scale = k();
       projected = data.points.map((point) => geometry.project(view, scale, width, height, point));
       const inside = [];
-      projected.forEach(([x, y], i) => { if (x > -SIDE && y > -SIDE && x < width + SIDE && y < height + SIDE) inside.push(i); });
+      projected.forEach(([x, y], i) => {
+        if (x > -SIDE && y > -SIDE && x < width + SIDE && y < height + SIDE) inside.push(i);
+      });
       const bright = (i) => data.chosen === null || data.labels[i] === data.chosen;
-      inside.sort((a, b) => bright(a) - bright(b) || a - b); // the chosen class lies on top
+      inside.sort((a, b) => Number(bright(a)) - Number(bright(b)) || a - b); // the chosen class lies on top
       const size = Math.min(7, 3.2 + Math.log2(Math.max(view.zoom, 1)) * 0.7);
       for (const i of inside) mark(pen, projected[i], size, data.labels[i], bright(i), dark);
       const pictures = inside.length <= CROWD ? geometry.uncovered(projected, inside.filter(bright), SIDE + 4) : [];
       for (const i of pictures) picture(pen, i, dark);
       if (hovered >= 0) ring(pen, projected[hovered], dark);
-      Object.assign(canvas.dataset, { points: data.points.length, inside: inside.length, pictures: pictures.length, zoom: view.zoom.toFixed(3),
-        hover: hovered < 0 ? '' : data.index[hovered], ms: (performance.now() - started).toFixed(1) });
+      Object.assign(canvas.dataset, {
+        points: data.points.length,
+        inside: inside.length,
+        pictures: pictures.length,
+        zoom: view.zoom.toFixed(3),
+        hover: hovered < 0 ? '' : data.index[hovered],
+        ms: (performance.now() - started).toFixed(1),
+      });
     }
 
     function mark(pen, [x, y], r, label, bright, dark) {
@@ -64,8 +79,19 @@
       const form = colour.formOf(place);
       if (form === 'disc') pen.arc(x, y, r, 0, 2 * Math.PI);
       else if (form === 'square') pen.rect(x - r * 0.88, y - r * 0.88, r * 1.76, r * 1.76);
-      else if (form === 'triangle') polygon(pen, [[x, y - r * 1.2], [x + r * 1.1, y + r * 0.8], [x - r * 1.1, y + r * 0.8]]);
-      else polygon(pen, [[x, y - r * 1.25], [x + r * 1.25, y], [x, y + r * 1.25], [x - r * 1.25, y]]);
+      else if (form === 'triangle')
+        polygon(pen, [
+          [x, y - r * 1.2],
+          [x + r * 1.1, y + r * 0.8],
+          [x - r * 1.1, y + r * 0.8],
+        ]);
+      else
+        polygon(pen, [
+          [x, y - r * 1.25],
+          [x + r * 1.25, y],
+          [x, y + r * 1.25],
+          [x - r * 1.25, y],
+        ]);
       pen.fill();
       pen.globalAlpha = 1;
     }
@@ -82,10 +108,13 @@
       if (!sheet) {
         if (sheet === undefined) {
           sheets.set(at.sheet, null); // asked for
-          sprite.sheet(data.thumbs.sheets[at.sheet]).then((image) => {
-            sheets.set(at.sheet, image);
-            redraw();
-          }, (error) => console.info(error.message));
+          sprite.sheet(data.thumbs.sheets[at.sheet]).then(
+            (image) => {
+              sheets.set(at.sheet, image);
+              redraw();
+            },
+            (error) => console.info(error.message),
+          );
         }
         return;
       }
@@ -154,11 +183,17 @@
     };
     canvas.addEventListener('pointerup', release);
     canvas.addEventListener('pointercancel', release);
-    canvas.addEventListener('pointerleave', () => { if (!fingers.size) hover(-1); });
-    canvas.addEventListener('wheel', (event) => {
-      event.preventDefault();
-      zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0016)), pointerOf(event));
-    }, { passive: false });
+    canvas.addEventListener('pointerleave', () => {
+      if (!fingers.size) hover(-1);
+    });
+    canvas.addEventListener(
+      'wheel',
+      (event) => {
+        event.preventDefault();
+        zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0016)), pointerOf(event));
+      },
+      { passive: false },
+    );
     canvas.addEventListener('keydown', (event) => {
       const steps = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
       if (steps[event.key]) pan(...steps[event.key]);
@@ -173,12 +208,16 @@
     });
     const observer = new ResizeObserver(resize);
     observer.observe(canvas);
-    return { zoom, reset: () => look({ x: box.x, y: box.y, zoom: 1 }), places,
+    return {
+      zoom,
+      reset: () => look({ x: box.x, y: box.y, zoom: 1 }),
+      places,
       stop: () => {
         observer.disconnect();
         clearTimeout(moved);
       },
-      describe: () => `${format.plural(data.points.length, 'image')}` };
+      describe: () => `${format.plural(data.points.length, 'image')}`,
+    };
   }
 
   Object.assign(window.convscope, { cloud: create });

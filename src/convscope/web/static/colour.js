@@ -3,8 +3,22 @@
 {
   // One hue from paper to ink, so that lightness alone carries the value; the dark theme runs the other way.
   const RAMP = {
-    light: [[244, 248, 250], [201, 225, 234], [134, 190, 209], [60, 143, 174], [11, 94, 128], [6, 52, 76]],
-    dark: [[30, 37, 42], [28, 62, 77], [25, 94, 118], [45, 134, 163], [104, 184, 208], [196, 232, 242]],
+    light: [
+      [244, 248, 250],
+      [201, 225, 234],
+      [134, 190, 209],
+      [60, 143, 174],
+      [11, 94, 128],
+      [6, 52, 76],
+    ],
+    dark: [
+      [30, 37, 42],
+      [28, 62, 77],
+      [25, 94, 118],
+      [45, 134, 163],
+      [104, 184, 208],
+      [196, 232, 242],
+    ],
   };
   // After Paul Tol's 'muted' scheme, moved apart in lightness for each background; the marker's form says the class as well.
   const CLASSES = {
@@ -36,7 +50,8 @@
   }
 
   // Pure black: no softer ink reaches 4.5 : 1 on the middle of the ramp where white does not.
-  const DARK_INK = [0, 0, 0], LIGHT_INK = [255, 255, 255];
+  const DARK_INK = [0, 0, 0],
+    LIGHT_INK = [255, 255, 255];
   /** The text colour that reads best on a background. @param {number[]} rgb */
   const inkOn = (rgb) => (contrast(rgb, DARK_INK) >= contrast(rgb, LIGHT_INK) ? DARK_INK : LIGHT_INK);
 
@@ -62,11 +77,15 @@
   function palette(labels, limit = CLASSES.light.length) {
     const counts = new Map();
     for (const label of labels) if (label >= 0) counts.set(label, (counts.get(label) ?? 0) + 1);
-    const chosen = [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, limit).map(([label]) => label);
+    const chosen = [...counts]
+      .sort((a, b) => b[1] - a[1] || a[0] - b[0])
+      .slice(0, limit)
+      .map(([label]) => label);
     return new Map(chosen.sort((a, b) => a - b).map((label, i) => [label, i]));
   }
 
-  const ofClass = (place, dark) => (place === undefined ? (dark ? '#7d868d' : '#9aa3a9') : CLASSES[dark ? 'dark' : 'light'][place]);
+  const ofClass = (place, dark) =>
+    place === undefined ? (dark ? '#7d868d' : '#9aa3a9') : CLASSES[dark ? 'dark' : 'light'][place];
   const formOf = (place) => FORMS[(place ?? 0) % FORMS.length];
 
   const api = { css, ramp, luminance, contrast, inkOn, position, palette, ofClass, formOf, CLASSES };

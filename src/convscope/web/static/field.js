@@ -16,7 +16,8 @@
       const clip = (pixel) => Math.min(Math.max(pixel, 0), lengths[axis]) / lengths[axis];
       return [clip(Math.floor(first)), clip(Math.ceil(first + size))];
     });
-    const [top, bottom] = vertical, [left, right] = horizontal;
+    const [top, bottom] = vertical,
+      [left, right] = horizontal;
     return { top, left, height: bottom - top, width: right - left, whole: bottom - top === 1 && right - left === 1 };
   }
 
@@ -25,9 +26,33 @@
    * @param part what `box` gave @param {number[]} input shape, batch first
    */
   function onThumb(part, input) {
-    const [height, width] = input.slice(-2), longest = Math.max(height, width);
+    const [height, width] = input.slice(-2),
+      longest = Math.max(height, width);
     const [h, w] = [height / longest, width / longest];
-    return { top: (1 - h) / 2 + part.top * h, left: (1 - w) / 2 + part.left * w, height: part.height * h, width: part.width * w, whole: part.whole };
+    return {
+      top: (1 - h) / 2 + part.top * h,
+      left: (1 - w) / 2 + part.left * w,
+      height: part.height * h,
+      width: part.width * w,
+      whole: part.whole,
+    };
+  }
+
+  /**
+   * A part of a picture seen from nearer: a square window around it, half as large again but no less than `least` of the
+   * picture, and where the part lies in that window.
+   */
+  function near(part, least = 0.4) {
+    const side = Math.min(1, Math.max(least, 1.5 * part.width, 1.5 * part.height));
+    const begin = (from, length) => Math.min(Math.max(from + length / 2 - side / 2, 0), 1 - side);
+    const [left, top] = [begin(part.left, part.width), begin(part.top, part.height)];
+    const inside = {
+      left: (part.left - left) / side,
+      top: (part.top - top) / side,
+      width: part.width / side,
+      height: part.height / side,
+    };
+    return { left, top, side, part: { ...inside, whole: part.whole } };
   }
 
   /** Where image `index` lies in the thumbnail sheets. @param {{size: number, columns: number, per_sheet: number}} thumbs */
@@ -45,20 +70,22 @@
    * one gap wider on each side than one without.
    */
   function tile(sheet, index, width) {
-    const [h, w] = sheet.tile, gap = sheet.gap ?? 0;
+    const [h, w] = sheet.tile,
+      gap = sheet.gap ?? 0;
     const inner = sheet.columns * (w + gap) - gap;
     const border = width ? Math.max(0, Math.round((width - inner) / 2)) : 0;
     return {
       x: border + (index % sheet.columns) * (w + gap),
       y: border + Math.floor(index / sheet.columns) * (h + gap),
-      width: w, height: h,
+      width: w,
+      height: h,
     };
   }
 
   /** The largest whole enlargement of a tile that keeps it within `room` pixels; small pictures stay crisp. */
   const enlarge = (pixels, room) => (pixels >= room ? room / pixels : Math.max(1, Math.floor(room / pixels)));
 
-  const api = { box, onThumb, thumb, tile, enlarge };
+  const api = { box, onThumb, near, thumb, tile, enlarge };
   if (typeof module !== 'undefined') module.exports = api;
   else (window.convscope ??= {}).field = api;
 }

@@ -19,7 +19,10 @@
     const typed = query.trim().toLowerCase();
     if (!typed) return [];
     const found = [...units(typed, network), ...among(typed.split(/\s+/), network, collection)];
-    return found.sort((a, b) => a.rank - b.rank).slice(0, limit).map(({ rank, ...rest }) => rest);
+    return found
+      .sort((a, b) => a.rank - b.rank)
+      .slice(0, limit)
+      .map(({ rank, ...rest }) => rest);
   }
 
   /** 'conv1/37', 'conv1 37': a unit of every layer whose address ends so. */
@@ -29,8 +32,14 @@
     const index = Number(parts[2]);
     return network.layers
       .filter((l) => l.page && l.units !== null && index < l.units && match(l.address, [parts[1]]) !== null)
-      .map((l) => ({ rank: match(l.address, [parts[1]]) - 0.5, kind: 'unit', text: `${l.address}/${index}`, detail: l.operator,
-        page: 'unit', args: [l.address, index] }));
+      .map((l) => ({
+        rank: match(l.address, [parts[1]]) - 0.5,
+        kind: 'unit',
+        text: `${l.address}/${index}`,
+        detail: l.operator,
+        page: 'unit',
+        args: [l.address, index],
+      }));
   }
 
   function among(words, network, collection) {
@@ -43,8 +52,12 @@
       add(layer.address, { kind: 'layer', detail: layer.operator, page: 'layer', args: [layer.address] });
     }
     if (collection) {
-      collection.classes.forEach((name, k) => add(name, { kind: 'class', detail: `class ${k}`, page: 'images', args: [], query: { class: k } }));
-      collection.ids.forEach((id, i) => add(id, { kind: 'image', detail: `image ${i}`, page: 'image', args: [i], index: i }));
+      collection.classes.forEach((name, k) =>
+        add(name, { kind: 'class', detail: `class ${k}`, page: 'images', args: [], query: { class: k } }),
+      );
+      collection.ids.forEach((id, i) =>
+        add(id, { kind: 'image', detail: `image ${i}`, page: 'image', args: [i], index: i }),
+      );
     }
     return found;
   }

@@ -11,7 +11,13 @@
   /** 105705600 -> '105.7 M': three to four digits and an SI letter. @param {?number} n */
   function short(n) {
     if (!known(n)) return NONE;
-    const steps = [[1e12, ' T'], [1e9, ' G'], [1e6, ' M'], [1e3, ' k']];
+    /** @type {Array<[number, string]>} */
+    const steps = [
+      [1e12, ' T'],
+      [1e9, ' G'],
+      [1e6, ' M'],
+      [1e3, ' k'],
+    ];
     const size = Math.abs(n);
     for (const [unit, letter] of steps) {
       // 999,950 would be written 1000.0 k: it goes up to the next letter.
@@ -21,7 +27,14 @@
   }
 
   /** Bytes in decimal units: 1238528 -> '1.239 MB'. @param {?number} n */
-  const bytes = (n) => (!known(n) ? NONE : Math.abs(n) < 1000 ? `${n} B` : short(n).replace(' k', ' kB').replace(/ ([MGT])$/, ' $1B'));
+  const bytes = (n) =>
+    !known(n)
+      ? NONE
+      : Math.abs(n) < 1000
+        ? `${n} B`
+        : short(n)
+            .replace(' k', ' kB')
+            .replace(/ ([MGT])$/, ' $1B');
 
   /** A measured value with `digits` significant digits: 0.0123, −4.1, 1.2×10⁻⁷. @param {?number} x */
   function number(x, digits = 3) {

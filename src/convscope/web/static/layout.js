@@ -44,7 +44,9 @@
     while (a[shared + 1] === b[shared + 1]) shared += 1;
     const add = (container, from, to) => {
       if (!levels.has(container)) levels.set(container, new Map());
-      levels.get(container).set(`${from}\n${to}\n${edge.from}`, { a: from, b: to, source: edge.from, from: edge.from, to: edge.to });
+      levels
+        .get(container)
+        .set(`${from}\n${to}\n${edge.from}`, { a: from, b: to, source: edge.from, from: edge.from, to: edge.to });
     };
     add(a[shared], a[shared + 1], b[shared + 1]);
     for (let i = shared + 1; i < a.length - 1; i += 1) add(a[i], a[i + 1], `out:${edge.from}`);
@@ -74,7 +76,8 @@
 
   /** Longest path from the top. Entry ports are alone in the first rank, exit ports in the last. */
   function rank(items, links) {
-    const level = new Map(), next = new Map();
+    const level = new Map(),
+      next = new Map();
     for (const link of links) next.set(link.a, [...(next.get(link.a) ?? []), link.b]);
     const entered = [...items.keys()].some((key) => key.startsWith('in:'));
     for (const item of items.values()) level.set(item.key, item.port && item.key.startsWith('in:') ? 0 : entered ? 1 : 0);
@@ -104,8 +107,7 @@
       chain.push(place);
     }
     chain.push(last);
-    chain.source = link.source;
-    return chain;
+    return { source: link.source, stops: chain };
   }
 
   /** How strongly an item is drawn to a neighbour: boxes to boxes, lanes to their own line and the box they come from. */
@@ -113,12 +115,14 @@
 
   /** Neighbours of every item: [item, offset of the connection there, offset here, weight]. */
   function neighbours(chains) {
-    const up = new Map(), down = new Map();
+    const up = new Map(),
+      down = new Map();
     const add = (map, key, value) => map.set(key, [...(map.get(key) ?? []), value]);
     for (const chain of chains) {
-      for (let i = 1; i < chain.length; i += 1) {
-        const [a, b] = [chain[i - 1], chain[i]];
-        const from = a.ports.get(`out:${chain.source}`) ?? 0, to = b.ports.get(`in:${chain.source}`) ?? 0;
+      for (let i = 1; i < chain.stops.length; i += 1) {
+        const [a, b] = [chain.stops[i - 1], chain.stops[i]];
+        const from = a.ports.get(`out:${chain.source}`) ?? 0,
+          to = b.ports.get(`in:${chain.source}`) ?? 0;
         add(up, b, [a, from, to, pull(b, a, true)]);
         add(down, a, [b, to, from, pull(a, b, false)]);
       }
@@ -128,25 +132,36 @@
 
   function reorder(ranks, chains) {
     const { up, down } = neighbours(chains);
-    ranks.forEach((row) => row.forEach((item, i) => { item.order = i; }));
+    ranks.forEach((row) =>
+      row.forEach((item, i) => {
+        item.order = i;
+      }),
+    );
     for (let sweep = 0; sweep < 6; sweep += 1) {
       const near = sweep % 2 ? down : up;
       for (const row of sweep % 2 ? [...ranks].reverse() : ranks) {
-        const wish = new Map(row.map((item) => {
-          const others = near.get(item) ?? [];
-          const mean = others.reduce((s, [o]) => s + o.order, 0) / Math.max(others.length, 1);
-          // On a tie the lane goes right of the box: shortcuts then all run on one side.
-          return [item, (others.length ? mean : item.order) + (item.dummy ? 0.25 : 0)];
-        }));
+        const wish = new Map(
+          row.map((item) => {
+            const others = near.get(item) ?? [];
+            const mean = others.reduce((s, [o]) => s + o.order, 0) / Math.max(others.length, 1);
+            // On a tie the lane goes right of the box: shortcuts then all run on one side.
+            return [item, (others.length ? mean : item.order) + (item.dummy ? 0.25 : 0)];
+          }),
+        );
         row.sort((a, b) => wish.get(a) - wish.get(b) || a.order - b.order);
-        row.forEach((item, i) => { item.order = i; });
+        row.forEach((item, i) => {
+          item.order = i;
+        });
       }
     }
   }
 
   function position(ranks, chains) {
     const { up, down } = neighbours(chains);
-    for (const row of ranks) row.forEach((item, i) => { item.x = i ? row[i - 1].x + distance(row[i - 1], item) : 0; });
+    for (const row of ranks)
+      row.forEach((item, i) => {
+        item.x = i ? row[i - 1].x + distance(row[i - 1], item) : 0;
+      });
     for (let sweep = 0; sweep < 100; sweep += 1) {
       const moved = Math.max(...[ranks, [...ranks].reverse()].map((rows) => Math.max(...rows.map(settle))));
       if (moved < 0.05) return;
@@ -161,9 +176,14 @@
         const wish = others.reduce((s, [o, there, here, w]) => s + w * (o.x + there - here), 0) / weight;
         return [wish, item.dummy ? 0.001 : weight]; // where both want one place, the lane gives way
       });
-      const places = isotonic(wishes, row.map((item, i) => (i ? distance(row[i - 1], item) : 0)));
+      const places = isotonic(
+        wishes,
+        row.map((item, i) => (i ? distance(row[i - 1], item) : 0)),
+      );
       const moved = Math.max(0, ...places.map((x, i) => Math.abs(x - row[i].x)));
-      places.forEach((x, i) => { row[i].x = x; });
+      places.forEach((x, i) => {
+        row[i].x = x;
+      });
       return moved;
     }
   }
@@ -192,7 +212,8 @@
   /** Heights of ranks, size of the container, and its ports' offsets from its middle. */
   function measure(container, ranks, chains, links) {
     const all = ranks.flat();
-    const left = Math.min(0, ...all.map((i) => i.x - i.width / 2)), right = Math.max(0, ...all.map((i) => i.x + i.width / 2));
+    const left = Math.min(0, ...all.map((i) => i.x - i.width / 2)),
+      right = Math.max(0, ...all.map((i) => i.x + i.width / 2));
     const nested = container.key !== '/';
     const pad = nested ? GAP.inside : 0;
     const width = right - left + 2 * pad;
@@ -216,31 +237,46 @@
   function collect(placed, x0, y0, depth, out) {
     for (const item of placed.items) {
       const y = y0 + item.top + (item.bottom - item.top - item.height) / 2;
-      const box = { key: item.key, node: item.node, x: x0 + item.x - item.width / 2, y, width: item.width, height: item.height, depth };
+      const box = {
+        key: item.key,
+        node: item.node,
+        x: x0 + item.x - item.width / 2,
+        y,
+        width: item.width,
+        height: item.height,
+        depth,
+      };
       out.boxes.push(box);
       if (item.inner) collect(item.inner, box.x, box.y, depth + 1, out);
     }
     placed.chains.forEach((chain, i) => {
-      const points = chain.flatMap((item, at) => {
-        if (item.dummy) return [[x0 + item.x, y0 + item.top], [x0 + item.x, y0 + item.bottom]];
-        const middle = (item.top + item.bottom) / 2, half = item.height / 2;
+      const points = chain.stops.flatMap((item, at) => {
+        if (item.dummy)
+          return [
+            [x0 + item.x, y0 + item.top],
+            [x0 + item.x, y0 + item.bottom],
+          ];
+        const middle = (item.top + item.bottom) / 2,
+          half = item.height / 2;
         const port = item.ports.get(`${at ? 'in' : 'out'}:${chain.source}`) ?? 0;
         return [[x0 + item.x + port, y0 + middle + (at ? -half : half)]];
       });
-      out.lines.push({ from: placed.links[i].from, to: placed.links[i].to, points, skip: chain.length > 2 });
+      out.lines.push({ from: placed.links[i].from, to: placed.links[i].to, points, skip: chain.stops.length > 2 });
     });
   }
 
   /** An SVG path through points with vertical tangents. @param {Array<[number, number]>} points */
   function curve(points) {
     const f = (v) => Math.round(v * 10) / 10;
-    return points.map(([x, y], i) => {
-      if (!i) return `M${f(x)} ${f(y)}`;
-      const [px, py] = points[i - 1];
-      if (Math.abs(px - x) < 0.5) return `L${f(x)} ${f(y)}`;
-      const bend = Math.max(8, (y - py) / 2);
-      return `C${f(px)} ${f(py + bend)} ${f(x)} ${f(y - bend)} ${f(x)} ${f(y)}`;
-    }).join('');
+    return points
+      .map(([x, y], i) => {
+        if (!i) return `M${f(x)} ${f(y)}`;
+        const [px, py] = points[i - 1];
+        if (Math.abs(px - x) < 0.5) return `L${f(x)} ${f(y)}`;
+        const bend = Math.max(8, (y - py) / 2);
+        return `C${f(px)} ${f(py + bend)} ${f(x)} ${f(y - bend)} ${f(x)} ${f(y)}`;
+      })
+      .join('');
   }
 
   const api = { layout, isotonic, curve };

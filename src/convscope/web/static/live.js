@@ -1,11 +1,17 @@
 'use strict';
 /** With `convscope serve`, the page may ask: new heat-maps, pages of any image, the reader's own pictures. */
 {
-  const { dom, dom: { h }, format, route: routes } = window.convscope;
+  const {
+    dom,
+    dom: { h },
+    format,
+    route: routes,
+  } = window.convscope;
   const state = { on: false, may: false, methods: [] };
   const results = new Map(); // image -> heat-maps made in this visit
   const predictions = new Map(); // upload -> prediction
   const pages = new Map();
+  const typed = new Map(); // field of the form -> what the reader wrote, kept while the page is drawn anew
 
   /** Is there a server behind this page? One question, and only where one can be. */
   async function start() {
@@ -27,7 +33,8 @@
     return body;
   }
 
-  const post = (path, body) => ask(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  const post = (path, body) =>
+    ask(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
 
   function image(name) {
     if (!pages.has(name)) {
@@ -45,16 +52,31 @@
   function form(ctx, name) {
     const chosen = state.methods.find((m) => m.name === ctx.route.query.method) ?? state.methods[0];
     if (!chosen) return null;
-    const status = h('div.job', { role: 'status', 'aria-live': 'polite', dataset: { testid: 'job' } });
-    const target = h('input', { name: 'target', id: 'target', list: 'classes', placeholder: 'its own first answer', dataset: { testid: 'target' } });
+    const status = h('div.job', { 'role': 'status', 'aria-live': 'polite', 'dataset': { testid: 'job' } });
+    const target = h('input', {
+      name: 'target',
+      id: 'target',
+      list: 'classes',
+      placeholder: 'its own first answer',
+      dataset: { testid: 'target' },
+    });
     const inputs = chosen.parameters.map((p) => [p, control(p)]);
+    for (const [key, input] of [['target', target], ...inputs.map(([p, input]) => [`${chosen.name}.${p.name}`, input])])
+      remember(key, input);
     const button = h('button.primary', { type: 'submit', dataset: { testid: 'attribute' } }, 'Draw the map');
     const submit = async (event) => {
       event.preventDefault();
       button.disabled = true;
       try {
-        const parameters = Object.fromEntries(inputs.map(([p, input]) => [p.name, value(p, input)]).filter(([, v]) => v !== undefined));
-        const asked = { image: name.startsWith('upload-') ? name : Number(name), method: chosen.name, target: target.value.trim() || null, parameters };
+        const parameters = Object.fromEntries(
+          inputs.map(([p, input]) => [p.name, value(p, input)]).filter(([, v]) => v !== undefined),
+        );
+        const asked = {
+          image: name.startsWith('upload-') ? name : Number(name),
+          method: chosen.name,
+          target: target.value.trim() || null,
+          parameters,
+        };
         const { job } = await post('api/attribute', asked);
         const done = await follow(job, status);
         if (done) {
@@ -66,21 +88,61 @@
       }
       button.disabled = false;
     };
-    return h('form.ask', { onsubmit: submit, dataset: { testid: 'ask' } },
-      dom.select('Method', state.methods.map((m) => [m.name, m.name]), chosen.name, (v) => ctx.set({ method: v }), 'method'),
+    return h(
+      'form.ask',
+      { onsubmit: submit, dataset: { testid: 'ask' } },
+      dom.select(
+        'Method',
+        state.methods.map((m) => [m.name, m.name]),
+        chosen.name,
+        (v) => ctx.set({ method: v }),
+        'method',
+      ),
       h('label.field', {}, h('span', {}, 'Target'), target),
-      h('datalist', { id: 'classes' }, ctx.network.classes.map((c) => h('option', { value: c }))),
-      inputs.map(([p, input]) => h('label.field', { title: p.help }, h('span', {}, p.name.replaceAll('_', ' '), p.unit ? h('small', {}, ` ${p.unit}`) : null), input)),
-      button, h('p.quiet', {}, chosen.question), status);
+      h(
+        'datalist',
+        { id: 'classes' },
+        ctx.network.classes.map((c) => h('option', { value: c })),
+      ),
+      inputs.map(([p, input]) =>
+        h(
+          'label.field',
+          { title: p.help },
+          h('span', {}, p.name.replaceAll('_', ' '), p.unit ? h('small', {}, ` ${p.unit}`) : null),
+          input,
+        ),
+      ),
+      button,
+      h('p.quiet', {}, chosen.question),
+      status,
+    );
+  }
+
+  function remember(key, input) {
+    const property = input.type === 'checkbox' ? 'checked' : 'value';
+    if (typed.has(key)) input[property] = typed.get(key);
+    input.addEventListener('input', () => typed.set(key, input[property]));
   }
 
   function control(p) {
     const common = { name: p.name, id: `p-${p.name}`, dataset: { testid: `p-${p.name}` } };
-    if (p.choices?.length) return h('select', common, p.choices.map((c) => h('option', { value: c, selected: c === p.default }, c)));
+    if (p.choices?.length)
+      return h(
+        'select',
+        common,
+        p.choices.map((c) => h('option', { value: c, selected: c === p.default }, c)),
+      );
     if (p.type === 'bool') return h('input', { ...common, type: 'checkbox', checked: p.default === true });
     if (/^(int|float)/.test(p.type)) {
-      return h('input', { ...common, type: 'number', value: p.default, min: p.low, max: p.high, step: p.type.startsWith('int') ? 1 : 'any',
-        placeholder: p.default === null ? 'automatic' : null });
+      return h('input', {
+        ...common,
+        type: 'number',
+        value: p.default,
+        min: p.low,
+        max: p.high,
+        step: p.type.startsWith('int') ? 1 : 'any',
+        placeholder: p.default === null ? 'auto' : null,
+      });
     }
     return h('input', { ...common, value: p.default });
   }
@@ -96,12 +158,26 @@
   async function follow(id, status) {
     const bar = h('progress', { max: 1, value: 0 });
     const text = h('span', {}, 'waiting');
-    const stop = h('button.small', { type: 'button', dataset: { testid: 'cancel' }, onclick: () => post(`api/jobs/${id}/cancel`, {}).catch((e) => { text.textContent = e.message; }) }, 'Cancel');
+    const stop = h(
+      'button.small',
+      {
+        type: 'button',
+        dataset: { testid: 'cancel' },
+        onclick: () =>
+          post(`api/jobs/${id}/cancel`, {}).catch((e) => {
+            text.textContent = e.message;
+          }),
+      },
+      'Cancel',
+    );
     status.replaceChildren(bar, text, stop);
     for (;;) {
       const job = await ask(`api/jobs/${id}`);
       bar.value = job.progress;
-      text.textContent = job.state === 'queued' ? 'waiting' : `${format.percent(job.progress)}${format.known(job.eta) ? `, about ${format.duration(job.eta)} left` : ''}`;
+      text.textContent =
+        job.state === 'queued'
+          ? 'waiting'
+          : `${format.percent(job.progress)}${format.known(job.eta) ? `, about ${format.duration(job.eta)} left` : ''}`;
       if (job.state === 'done') {
         status.replaceChildren();
         return job.result;
@@ -111,27 +187,44 @@
         status.replaceChildren(h('p.quiet', {}, 'Cancelled.'));
         return null;
       }
-      await new Promise((resolve) => { setTimeout(resolve, 250); });
+      await new Promise((resolve) => {
+        setTimeout(resolve, 250);
+      });
     }
   }
 
   /** Choose a picture of one's own. */
   function uploadButton(ctx) {
     const say = h('span.quiet', { role: 'status' });
-    const input = h('input', { type: 'file', accept: 'image/png,image/jpeg,image/webp,image/bmp,image/gif', hidden: true, dataset: { testid: 'upload' },
+    const input = h('input', {
+      type: 'file',
+      accept: 'image/png,image/jpeg,image/webp,image/bmp,image/gif',
+      hidden: true,
+      dataset: { testid: 'upload' },
       onchange: async () => {
         const [file] = input.files;
         if (!file) return;
         say.textContent = 'uploading …';
         try {
-          const answer = await ask('api/upload', { method: 'POST', headers: { 'content-type': file.type || 'application/octet-stream' }, body: file });
+          const answer = await ask('api/upload', {
+            method: 'POST',
+            headers: { 'content-type': file.type || 'application/octet-stream' },
+            body: file,
+          });
           predictions.set(answer.image, answer.prediction);
           ctx.go(routes.build('image', [answer.image]));
         } catch (error) {
           say.textContent = error.message;
         }
-      } });
-    return h('span.upload', {}, h('button', { type: 'button', onclick: () => input.click() }, 'Try your own image'), input, say);
+      },
+    });
+    return h(
+      'span.upload',
+      {},
+      h('button', { type: 'button', onclick: () => input.click() }, 'Try your own image'),
+      input,
+      say,
+    );
   }
 
   Object.assign(window.convscope, { live: { state, start, image, form, uploadButton, resultsOf, predictionOf } });

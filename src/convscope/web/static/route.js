@@ -16,6 +16,7 @@
   function parse(hash) {
     const [path, search = ''] = hash.replace(/^#?\/?/, '').split(/\?(.*)/s);
     const [page, ...args] = path.split('/').map(decode);
+    /** @type {Object<string, string>} */
     const query = {};
     for (const pair of search.split('&')) {
       if (!pair) continue;

@@ -9,12 +9,14 @@
    */
   function order(values, descending) {
     const sign = descending ? -1 : 1;
-    return values.map((_, i) => i).sort((a, b) => {
-      const [x, y] = [values[a], values[b]];
-      if (missing(x) || missing(y)) return missing(x) - missing(y) || a - b;
-      if (typeof x === 'number' && typeof y === 'number') return sign * (x - y) || a - b;
-      return sign * String(x).localeCompare(String(y), 'en', { numeric: true }) || a - b;
-    });
+    return values
+      .map((_, i) => i)
+      .sort((a, b) => {
+        const [x, y] = [values[a], values[b]];
+        if (missing(x) || missing(y)) return Number(missing(x)) - Number(missing(y)) || a - b;
+        if (typeof x === 'number' && typeof y === 'number') return sign * (x - y) || a - b;
+        return sign * String(x).localeCompare(String(y), 'en', { numeric: true }) || a - b;
+      });
   }
 
   /** One page of rows. A page that does not exist is answered with the nearest. */
@@ -36,7 +38,13 @@
   /** @param {string[]} header @param {Array<Array>} rows */
   const csv = (header, rows) => [header, ...rows].map((row) => row.map(cell).join(',')).join('\r\n') + '\r\n';
 
-  const LABELS = { fires: 'fire rate', maximum: 'max', minimum: 'min', deviation: 'std. deviation', preferred: 'preferred class' };
+  const LABELS = {
+    fires: 'fire rate',
+    maximum: 'max',
+    minimum: 'min',
+    deviation: 'std. deviation',
+    preferred: 'preferred class',
+  };
   const FIRST = ['fires', 'selectivity', 'norm', 'maximum', 'mean'];
 
   /**
@@ -45,7 +53,8 @@
    * @returns {{names: string[], columns: Object<string, Array>, meanings: Object<string, string>, label: (name: string) => string}}
    */
   function unitColumns(data) {
-    const columns = { ...data.columns }, meanings = { ...data.meanings };
+    const columns = { ...data.columns },
+      meanings = { ...data.meanings };
     if (columns.zeros && !columns.fires) {
       columns.fires = columns.zeros.map((z) => (missing(z) ? null : 1 - z));
       meanings.fires = 'share of values that are not zero, 1 − zeros';

@@ -1,13 +1,36 @@
 'use strict';
 /** The search box in the header: `/` goes there, arrows choose, Enter opens. A combobox as WAI-ARIA describes it. */
 {
-  const { dom: { h }, find, sprite, route: routes } = window.convscope;
+  const {
+    dom: { h },
+    find,
+    sprite,
+    route: routes,
+  } = window.convscope;
 
   function create(context) {
-    let found = [], at = -1;
-    const list = h('ul.found', { id: 'found', role: 'listbox', 'aria-label': 'Found', hidden: true, dataset: { testid: 'found' } });
-    const input = h('input', { type: 'search', id: 'search', placeholder: 'Search  /', 'aria-label': 'Search layers, units, images, classes', role: 'combobox',
-      'aria-expanded': 'false', 'aria-controls': 'found', 'aria-autocomplete': 'list', autocomplete: 'off', spellcheck: 'false', dataset: { testid: 'search' } });
+    let found = [],
+      at = -1;
+    const list = h('ul.found', {
+      'id': 'found',
+      'role': 'listbox',
+      'aria-label': 'Found',
+      'hidden': true,
+      'dataset': { testid: 'found' },
+    });
+    const input = h('input', {
+      'type': 'search',
+      'id': 'search',
+      'placeholder': 'Search  /',
+      'aria-label': 'Search layers, units, images, classes',
+      'role': 'combobox',
+      'aria-expanded': 'false',
+      'aria-controls': 'found',
+      'aria-autocomplete': 'list',
+      'autocomplete': 'off',
+      'spellcheck': 'false',
+      'dataset': { testid: 'search' },
+    });
 
     const close = () => {
       list.hidden = true;
@@ -31,11 +54,26 @@
     const show = () => {
       const { network, collection } = context();
       found = find.find(input.value, network, collection);
-      list.replaceChildren(...(found.length ? found.map((result, i) => h('li', { role: 'option', id: `found-${i}`, onmousedown: (event) => {
-        event.preventDefault();
-        open(result);
-      } }, result.kind === 'image' ? sprite.thumb(collection, result.index, 26) : null, h('span.text', {}, result.text), h('span.quiet', {}, `${result.kind}${result.kind === 'layer' ? ` · ${result.detail}` : ''}`)))
-        : [h('li.none', { role: 'option', 'aria-disabled': 'true' }, 'Nothing of that name')]));
+      list.replaceChildren(
+        ...(found.length
+          ? found.map((result, i) =>
+              h(
+                'li',
+                {
+                  role: 'option',
+                  id: `found-${i}`,
+                  onmousedown: (event) => {
+                    event.preventDefault();
+                    open(result);
+                  },
+                },
+                result.kind === 'image' ? sprite.thumb(collection, result.index, 26) : null,
+                h('span.text', {}, result.text),
+                h('span.quiet', {}, `${result.kind}${result.kind === 'layer' ? ` · ${result.detail}` : ''}`),
+              ),
+            )
+          : [h('li.none', { 'role': 'option', 'aria-disabled': 'true' }, 'Nothing of that name')]),
+      );
       list.hidden = !input.value.trim();
       input.setAttribute('aria-expanded', String(!list.hidden));
       mark(found.length ? 0 : -1);

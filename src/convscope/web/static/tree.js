@@ -24,7 +24,12 @@
         while (j < layers.length && layers[j].address.startsWith(prefix)) j += 1;
         nodes.push(group(layers.slice(i, j), prefix.slice(0, -1), depth, seen));
       } else {
-        nodes.push({ key: layers[i].address, name: nameOf(path.slice(0, depth), path.slice(depth).join('.')), layers: [layers[i]], children: null });
+        nodes.push({
+          key: layers[i].address,
+          name: nameOf(path.slice(0, depth), path.slice(depth).join('.')),
+          layers: [layers[i]],
+          children: null,
+        });
       }
       i = j;
     }
@@ -37,7 +42,8 @@
     const run = (seen.get(prefix) ?? 0) + 1;
     seen.set(prefix, run);
     const children = split(layers, depth + 1, seen);
-    if (children.length === 1) return { ...children[0], name: children[0].key.replace(/\/.*$/, '').split('.').slice(depth).join('.') }; // a box around one box says nothing
+    if (children.length === 1)
+      return { ...children[0], name: children[0].key.replace(/\/.*$/, '').split('.').slice(depth).join('.') }; // a box around one box says nothing
     return { key: `${prefix}/${run > 1 ? run : ''}`, name: run > 1 ? `${name} (${run})` : name, layers, children };
   }
 

@@ -39,7 +39,8 @@
 
   /** The nearest projected point within `reach` pixels, −1 if none. @param {Array<[number, number]>} projected */
   function nearest(projected, [px, py], reach) {
-    let best = -1, least = reach * reach;
+    let best = -1,
+      least = reach * reach;
     for (let i = 0; i < projected.length; i += 1) {
       const d = (projected[i][0] - px) ** 2 + (projected[i][1] - py) ** 2;
       if (d <= least) [best, least] = [i, d];
@@ -52,7 +53,8 @@
    * @param {Array<[number, number]>} projected @param {number[]} candidates in order of preference
    */
   function uncovered(projected, candidates, side) {
-    const grid = new Map(), chosen = [];
+    const grid = new Map(),
+      chosen = [];
     const key = (x, y) => `${x},${y}`;
     for (const i of candidates) {
       const [x, y] = projected[i];
@@ -61,7 +63,8 @@
       for (let dx = -1; dx <= 1 && free; dx += 1) {
         for (let dy = -1; dy <= 1 && free; dy += 1) {
           const other = grid.get(key(cx + dx, cy + dy));
-          free = other === undefined || Math.abs(projected[other][0] - x) >= side || Math.abs(projected[other][1] - y) >= side;
+          free =
+            other === undefined || Math.abs(projected[other][0] - x) >= side || Math.abs(projected[other][1] - y) >= side;
         }
       }
       if (!free) continue;
