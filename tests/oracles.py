@@ -90,3 +90,39 @@ def occlusion(score: Any, image: Any, window: int, stride: int, fill: Any) -> An
             break
         y += stride
     return total / covers
+
+
+# ---- responses -------------------------------------------------------------------------------------------------------
+
+
+def neighbours(vectors: Any, image: int, k: int, metric: str) -> list[tuple[float, int]]:
+    """The k nearest others as (distance, number), by comparing all pairs one by one; ties to the smaller number."""
+    found = []
+    for other in range(len(vectors)):
+        a, b = [float(v) for v in vectors[image]], [float(v) for v in vectors[other]]
+        if other == image or any(v != v for v in b):
+            continue
+        if metric == "euclidean":
+            distance = sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) ** 0.5
+        else:
+            lengths = sum(p * p for p in a) ** 0.5 * sum(q * q for q in b) ** 0.5
+            distance = 1 - sum(p * q for p, q in zip(a, b, strict=True)) / lengths
+        found.append((distance, other))
+    return sorted(found)[:k]
+
+
+def principal_axes(vectors: Any, k: int, steps: int = 2000) -> tuple[Any, Any]:
+    """The first k components (k, U) and their shares of the variance, by power iteration with deflation (Hotelling 1933)."""
+    centred = vectors - vectors.mean(0)
+    covariance = centred.T @ centred
+    total, axes, shares = np.trace(covariance), [], []
+    for _ in range(k):
+        axis = np.ones(len(covariance)) / len(covariance) ** 0.5
+        for _ in range(steps):
+            axis = covariance @ axis
+            axis /= (axis**2).sum() ** 0.5
+        value = axis @ covariance @ axis
+        axes.append(axis)
+        shares.append(value / total)
+        covariance = covariance - value * np.outer(axis, axis)
+    return np.array(axes), np.array(shares)
