@@ -44,7 +44,8 @@ def test_normalisation_is_the_formula_of_section_3_3(network: nn.Sequential) -> 
     for i in range(96):
         near = values[max(0, i - 2) : min(95, i + 2) + 1]
         expected[i] = values[i] / (2 + 1e-4 * (near**2).sum(0)) ** 0.75
-    torch.testing.assert_close(network.get_submodule("norm1")(a)[0].double(), torch.from_numpy(expected), rtol=1e-5, atol=1e-5)
+    found = network.get_submodule("norm1")(a)[0].double()
+    torch.testing.assert_close(found, torch.from_numpy(expected), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["conv2", "conv4", "conv5"])

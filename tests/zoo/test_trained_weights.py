@@ -1,6 +1,6 @@
 """Real published weights name real photographs, where the sample data lies beside the repository; skipped elsewhere.
 
-Turns red: `ceil_mode=True` → False in `SqueezeNet`; `(0, 2, 4)` → `(0, 3, 7)` in `squeezenet1_1`.
+Turns red: `(0, 2, 4)` → `(0, 3, 7)` in `squeezenet1_1`.
 """
 
 from pathlib import Path

@@ -17,7 +17,8 @@ INPUTS = {"perceptron": (1, 8, 8)}
 def perceptron(*, inputs: int = 64, num_classes: int = 10) -> nn.Sequential:
     """One linear layer on all pixels: (B, C, H, W) with C·H·W = `inputs` → (B, K) scores.
 
-    inputs · K + K parameters, inputs · K multiply-adds. Each class has one template, so nothing about it survives a shift.
+    inputs · K + K parameters, inputs · K multiply-adds. Each class has one template, so nothing of it survives a shift.
+    The expected image size is 8×8; for another give `inputs` and, when opening it, the input size.
 
     >>> sum(p.numel() for p in perceptron().parameters())
     650
