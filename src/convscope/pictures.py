@@ -10,7 +10,7 @@ import torch
 
 from convscope import registry, run, store
 from convscope.addresses import slug
-from convscope.draw import raster
+from convscope.draw import colours, raster
 from convscope.network import Network, map_of
 from convscope.record import measurable
 from convscope.results import Heatmap, Picture
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from convscope.atlas import Work
     from convscope.images import Preprocess
 
-THUMB, COLUMNS, PER_SHEET = 64, 20, 400
+COLUMNS, PER_SHEET = 20, 400
+LARGEST_MAP = 56  # a map with more rows or columns is averaged down to this before it is drawn
 TILES = 64  # most tiles on one sheet
 
 
@@ -31,40 +32,42 @@ def thumbnails(work: Work) -> dict[str, Any]:
     folder = work.out / "thumbs"
     folder.mkdir(exist_ok=True)
     sheets: list[str] = []
-    blank = np.full((THUMB, THUMB, 3), 128, np.uint8)
+    # Small enough that ten thousand of them browse from disk; larger where the images are few and large.
+    size = 128 if count <= 2000 and max(work.net.input_shape[2:]) >= 128 else 64
+    blank = np.full((size, size, 3), 128, np.uint8)
     for start in range(0, count, PER_SHEET):
         name = f"thumbs/{start // PER_SHEET:03d}.jpg"
         sheets.append(name)
         numbers = range(start, min(start + PER_SHEET, count))
         rows = -(-len(numbers) // COLUMNS)
-        sheet = np.full((rows * THUMB, COLUMNS * THUMB, 3), 255, np.uint8)
+        sheet = np.full((rows * size, COLUMNS * size, 3), 255, np.uint8)
         seen = {
             int(i): x
             for batch in work.collection.batches(work.preprocess, 64, start, numbers.stop)
             for i, x in zip(batch.index, batch.x.numpy(), strict=True)
         }
         for at, i in enumerate(numbers):
-            tile = blank if i not in seen else _small(work.preprocess.inverse(seen[i]))
+            tile = blank if i not in seen else _small(work.preprocess.inverse(seen[i]), size)
             y, x = divmod(at, COLUMNS)
-            sheet[y * THUMB : (y + 1) * THUMB, x * THUMB : (x + 1) * THUMB] = tile
+            sheet[y * size : (y + 1) * size, x * size : (x + 1) * size] = tile
         stream = io.BytesIO()
         Image.fromarray(sheet).save(stream, "JPEG", quality=88)
         with store.atomic(work.out / name) as file:
             file.write(stream.getvalue())
         work.report(numbers.stop, count, "thumbnails")
-    return {"size": THUMB, "columns": COLUMNS, "per_sheet": PER_SHEET, "sheets": sheets, "count": count}
+    return {"size": size, "columns": COLUMNS, "per_sheet": PER_SHEET, "sheets": sheets, "count": count}
 
 
-def _small(pixels: Any) -> Any:
+def _small(pixels: Any, size: int) -> Any:
     """(H, W, 3) fitted into a thumbnail; small images are enlarged pixel by pixel."""
     from PIL import Image
 
     h, w = pixels.shape[:2]
-    scale = THUMB / max(h, w)
+    scale = size / max(h, w)
     method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
     fitted = np.asarray(Image.fromarray(pixels).resize((max(1, round(w * scale)), max(1, round(h * scale))), method))
-    tile = np.full((THUMB, THUMB, 3), 255, np.uint8)
-    y, x = (THUMB - fitted.shape[0]) // 2, (THUMB - fitted.shape[1]) // 2
+    tile = np.full((size, size, 3), 255, np.uint8)
+    y, x = (size - fitted.shape[0]) // 2, (size - fitted.shape[1]) // 2
     tile[y : y + fitted.shape[0], x : x + fitted.shape[1]] = fitted
     return tile
 
@@ -141,8 +144,8 @@ def image_page(
 
 def heatmaps_for(size: tuple[int, ...]) -> tuple[tuple[str, dict[str, Any]], ...]:
     """The heat-maps on every image's page. The occluding square is coarse, so that an atlas of many images stays quick."""
-    window = max(2, min(size) // 9)
-    return (("gradient", {}), ("occlusion", {"window": window, "stride": max(1, window // 2)}))
+    stride = max(1, min(size) // 18)  # half the window exactly, so that every pixel is covered equally often
+    return (("gradient", {}), ("occlusion", {"window": 2 * stride, "stride": stride}))
 
 
 def prediction(net: Network, output: Any, top: int = 5) -> dict[str, Any]:
@@ -166,15 +169,16 @@ def _maps_sheet(net: Network, address: str, value: Any, name: str) -> tuple[dict
     peak = maps.max((1, 2))
     units = np.sort(np.argsort(-peak, kind="stable")[:TILES])
     signed = bool((maps < 0).any())
+    shown, note = _averaged(maps[units])
     picture = Picture(
-        tiles=maps[units],
+        tiles=shown,
         units=tuple(f"{address}/{u}" for u in units),
         signed=signed,
         scale="shared",
         values={"maximum": peak[units]},
     )
     described, content = sheet_of(picture, name, least=32)
-    caption = f"{len(units)} of {len(maps)} units, those with the largest responses; {described.pop('scale')}"
+    caption = f"{len(units)} of {len(maps)} units, those with the largest responses; {described.pop('scale')}{note}"
     limit = float(np.abs(maps[units]).max())
     return {
         "layer": address,
@@ -186,10 +190,21 @@ def _maps_sheet(net: Network, address: str, value: Any, name: str) -> tuple[dict
     }, content
 
 
+def _averaged(maps: Any) -> tuple[Any, str]:
+    """Large maps (U, h, w) averaged over squares, so that a sheet stays a small file; and a sentence that says so."""
+    factor = -(-max(maps.shape[1:]) // LARGEST_MAP)
+    if factor == 1:
+        return maps, ""
+    u, h, w = maps.shape
+    padded = np.pad(maps, ((0, 0), (0, -h % factor), (0, -w % factor)), mode="edge")
+    small = padded.reshape(u, padded.shape[1] // factor, factor, padded.shape[2] // factor, factor).mean((2, 4))
+    return small, f"; drawn at {small.shape[1]}×{small.shape[2]}, each the mean of {factor}×{factor} positions"
+
+
 def heatmap_page(heat: Heatmap, method: str, stem: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     """A Heatmap of one image for the page: the overlay, the plain map, and its numbers."""
     values = heat.map[0]
-    limit = float(np.abs(values).max()) or 1.0
+    limit = colours.limit(values, 0.995) or 1.0
     name = f"{stem}-{method}"
     plain, _ = raster.paint(values[None], signed=True)
     files = {
@@ -203,6 +218,7 @@ def heatmap_page(heat: Heatmap, method: str, stem: str) -> tuple[dict[str, Any],
         "file": f"{name}.png",
         "plain": f"{name}-plain.png",
         "limit": limit,
+        "largest": float(np.abs(values).max()),
         "unit": heat.unit,
         "proof": heat.proof,
         "notes": heat.notes,

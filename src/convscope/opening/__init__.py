@@ -1,15 +1,16 @@
 """Open a network from whatever the user has. One file per source.
 
-    a module object        open(model, example=x)
-    zoo:resnet18           a known architecture, arguments allowed: zoo:resnet18(num_classes=10)
-    demo:digits            the trained network of `convscope demo`
-    pkg.mod:factory        anything importable that returns a module (importing runs that code)
-    path/net.py:factory(num_classes=10)      a file of your own; arguments are literals
-    file.pt2               a program saved by torch.export
+a module object        open(model, example=x)
+zoo:resnet18           a known architecture, arguments allowed: zoo:resnet18(num_classes=10)
+demo:digits            the trained network of `convscope demo`
+pkg.mod:factory        anything importable that returns a module (importing runs that code)
+path/net.py:factory(num_classes=10)      a file of your own; arguments are literals
+file.pt2               a program saved by torch.export
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,17 +34,25 @@ class Source:
     preprocess: Preprocess | None = None
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    random: bool = False  # weights are freshly initialised
     ours: bool = True  # False for the user's own object, which must not be written to
     program: Any = field(default=None, repr=False)  # an ExportedProgram, for sources that are graphs already
 
 
-def open(asked: Any, example: Any = None, *, weights: str | Path | None = None, classes: Any = None,  # noqa: A001
-         preprocess: Preprocess | None = None, partial: bool = False) -> Network:
+def open(
+    asked: Any,
+    example: Any = None,
+    *,
+    weights: str | Path | None = None,
+    classes: Any = None,
+    preprocess: Preprocess | None = None,
+    partial: bool = False,
+) -> Network:
     """Open `asked` (a module, a Network, or a reference) as a Network.
 
     `example`: a tensor, a shape `(C, H, W)`, a tuple of tensors or a dict; needed unless the source knows its input.
-    `weights`: `.safetensors`, or `.pt` read with `weights_only=True`; `partial` accepts missing names. `classes`: names, or a
-    file with one per line. `preprocess`: how images become inputs.
+    `weights`: `.safetensors`, or `.pt` read with `weights_only=True`; `partial` accepts missing names. `classes`: names,
+    or a file with one per line. `preprocess`: how images become inputs.
 
     >>> open("zoo:lenet5")
     Network(lenet5, input 1×28×28, 12 layers, 61,706 parameters)
@@ -59,6 +68,8 @@ def open(asked: Any, example: Any = None, *, weights: str | Path | None = None, 
 
         module, loaded = reader.load_into(module, Path(weights), partial=partial, ours=source.ours)
         notes += loaded
+    elif source.random:
+        notes.append("weights are random (seed 0): give --weights for trained ones")
     facts = {
         "reference": asked if isinstance(asked, str) else "",
         "classes": read_classes(classes) if classes is not None else source.classes,
@@ -92,21 +103,32 @@ def find(asked: Any) -> Source:
 
         return pt2.find(Path(text))
     if text.endswith((".pt", ".pth", ".safetensors", ".bin", ".ckpt")):
-        raise OpeningError(f"{text} holds weights, not a network", "a file of weights has no graph",
-                           f"give the code too: convscope trace file.py:factory --weights {text}")
+        raise OpeningError(
+            f"{text} holds weights, not a network",
+            "a file of weights has no graph",
+            f"give the code too: convscope trace file.py:factory --weights {text}",
+        )
     if ":" in text:
         from convscope.opening import factory
 
         return factory.find(text)
-    raise UsageError(f"{text!r} is no network reference", "expected zoo:NAME, demo:NAME, pkg.mod:factory, file.py:factory or file.pt2",
-                     "for example zoo:resnet18; `convscope list zoo` shows all")
+    raise UsageError(
+        f"{text!r} is no network reference",
+        "expected zoo:NAME, demo:NAME, pkg.mod:factory, file.py:factory or file.pt2",
+        "for example zoo:resnet18; `convscope list zoo` shows all",
+    )
 
 
 def read_classes(given: Any) -> tuple[str, ...]:
-    """Class names: a sequence, or a text file with one name per line."""
+    """Class names: a sequence, or a text file with one name per line (a WordNet id before every name is left away)."""
     if isinstance(given, (list, tuple)):
         return tuple(map(str, given))
     path = Path(given)
     if not path.is_file():
-        raise OpeningError(f"cannot read class names from {path}", "there is no such file", "give a text file with one name per line")
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        raise OpeningError(
+            f"cannot read class names from {path}", "there is no such file", "give a text file with one name per line"
+        )
+    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if names and all(re.match(r"n\d{8} .", name) for name in names):
+        names = [name.split(" ", 1)[1] for name in names]
+    return tuple(names)

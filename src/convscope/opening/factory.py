@@ -1,4 +1,4 @@
-"""Open `pkg.mod:factory(args)` or `path/file.py:factory(args)`. Importing a file runs it; the arguments are literals only."""
+"""Open `pkg.mod:factory(args)` or `path/file.py:factory(args)`. Importing a file runs it; arguments are literals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ def find(reference: str) -> Source:
     module = _import(place)
     made = getattr(module, name, None)
     if made is None:
-        public = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_") and getattr(v, "__module__", "") == module.__name__]
+        public = [
+            k
+            for k, v in vars(module).items()
+            if callable(v) and not k.startswith("_") and getattr(v, "__module__", "") == module.__name__
+        ]
         raise unknown("factory", name, public, f"{place} must define it")
     return Source(build(made, args, kwargs, reference), name)
 
@@ -54,9 +58,15 @@ def build(made: Any, args: list[Any], kwargs: dict[str, Any], reference: str) ->
     try:
         found = made(*args, **kwargs)
     except Exception as problem:  # the user's own code, which may raise anything
-        raise OpeningError(f"{reference} fails when it is called", f"{type(problem).__name__}: {problem}", "call it in Python and mend it there") from problem
+        raise OpeningError(
+            f"{reference} fails when it is called",
+            f"{type(problem).__name__}: {problem}",
+            "call it in Python and mend it there",
+        ) from problem
     if not isinstance(found, nn.Module):
-        raise OpeningError(f"{reference} returns {type(found).__name__}", "a torch.nn.Module is needed", "return the module itself")
+        raise OpeningError(
+            f"{reference} returns {type(found).__name__}", "a torch.nn.Module is needed", "return the module itself"
+        )
     return found
 
 
@@ -82,9 +92,11 @@ def _import(place: str) -> ModuleType:
         assert spec.loader is not None
         spec.loader.exec_module(module)
         return module
-    except Exception as problem:  # noqa: BLE001 - the user's own code, which may raise anything
+    except Exception as problem:
         if module is not None:
             sys.modules.pop(module.__name__, None)
-        raise OpeningError(f"cannot import {place}", f"{type(problem).__name__}: {problem}", "import it in Python and mend it there") from problem
+        raise OpeningError(
+            f"cannot import {place}", f"{type(problem).__name__}: {problem}", "import it in Python and mend it there"
+        ) from problem
     finally:
         sys.path.remove(search)

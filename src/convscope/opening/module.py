@@ -15,6 +15,12 @@ def find(asked: Any) -> Source:
         return Source(asked, type(asked).__name__, ours=False)
     kind = type(asked).__name__
     if isinstance(asked, dict):
-        raise UsageError("a state dict has no graph", f"got {len(asked)} named tensors", "load it into its module and open the module")
-    hint = "call it and open what it returns" if callable(asked) else "open a torch.nn.Module or a reference such as 'zoo:resnet18'"
+        raise UsageError(
+            "a state dict has no graph", f"got {len(asked)} named tensors", "load it into its module and open the module"
+        )
+    hint = (
+        "call it and open what it returns"
+        if callable(asked)
+        else "open a torch.nn.Module or a reference such as 'zoo:resnet18'"
+    )
     raise UsageError(f"cannot open a {kind}", "it is no torch.nn.Module", hint)

@@ -31,17 +31,24 @@ def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as problem:  # damaged files fail in many ways, unsafe pickles in another
-        raise OpeningError(f"cannot read weights from {path}", f"{type(problem).__name__}: {str(problem).splitlines()[0][:160]}",
-                           "only tensors and plain values are read (weights_only=True); save model.state_dict(), or as .safetensors") from problem
+        raise OpeningError(
+            f"cannot read weights from {path}",
+            f"{type(problem).__name__}: {str(problem).splitlines()[0][:160]}",
+            "only tensors and plain values are read (weights_only=True); save model.state_dict(), or as .safetensors",
+        ) from problem
     notes: list[str] = []
     while isinstance(found, dict) and not any(isinstance(v, Tensor) for v in found.values()):
         inner = next((k for k in _WRAPPERS if isinstance(found.get(k), dict)), None)
         if inner is None:
-            raise OpeningError(f"{path} holds no named tensors", f"its entries are {list(found)[:6]}", "save model.state_dict()")
+            raise OpeningError(
+                f"{path} holds no named tensors", f"its entries are {list(found)[:6]}", "save model.state_dict()"
+            )
         notes.append(f"weights taken from entry {inner!r}")
         found = found[inner]
     if not isinstance(found, dict):
-        raise OpeningError(f"{path} holds a {type(found).__name__}", "a dictionary of tensors is needed", "save model.state_dict()")
+        raise OpeningError(
+            f"{path} holds a {type(found).__name__}", "a dictionary of tensors is needed", "save model.state_dict()"
+        )
     return {k: v for k, v in found.items() if isinstance(v, Tensor)}, notes
 
 
@@ -57,26 +64,36 @@ def load_into(module: nn.Module, path: Path, *, partial: bool = False, ours: boo
     unexpected = [k for k in given if k not in wanted]
     shapes = [k for k in given if k in wanted and given[k].shape != wanted[k].shape]
     if shapes or unexpected or (missing and not partial):
-        raise OpeningError(f"the weights in {path.name} do not fit {type(module).__name__}", table(missing, unexpected, shapes, given, wanted),
-                           "give the architecture that they were trained for" + ("" if partial else ", or --partial to leave the missing ones as they are"))
+        raise OpeningError(
+            f"the weights in {path.name} do not fit {type(module).__name__}",
+            table(missing, unexpected, shapes, given, wanted),
+            "give the architecture that they were trained for"
+            + ("" if partial else ", or --partial to leave the missing ones as they are"),
+        )
     target = module if ours else copy.deepcopy(module)
     target.load_state_dict({**{k: wanted[k] for k in (*missing, *counters) if k in wanted}, **given})
     if missing:
         notes.append(f"{len(missing)} of {len(wanted)} tensors were not in {path.name} and keep their initial values")
     kinds = {str(v.dtype).removeprefix("torch.") for k, v in given.items() if v.dtype != wanted[k].dtype}
     if kinds:
-        notes.append(f"weights stored as {', '.join(sorted(kinds))}, computed in {str(next(iter(wanted.values())).dtype).removeprefix('torch.')}")
+        computed = str(next(iter(wanted.values())).dtype).removeprefix("torch.")
+        notes.append(f"weights stored as {', '.join(sorted(kinds))}, computed in {computed}")
     return target, notes
 
 
 def _prefix(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> str | None:
     """A wrapper's name that stands before every name of the file and before none of the network's."""
-    common = (p for p in _PREFIXES if given and all(k.startswith(p) for k in given) and not any(k.startswith(p) for k in wanted))
+    common = (
+        p for p in _PREFIXES if given and all(k.startswith(p) for k in given) and not any(k.startswith(p) for k in wanted)
+    )
     return next(common, None)
 
 
-def table(missing: list[str], unexpected: list[str], shapes: list[str], given: dict[str, Tensor], wanted: dict[str, Tensor]) -> str:
+def table(
+    missing: list[str], unexpected: list[str], shapes: list[str], given: dict[str, Tensor], wanted: dict[str, Tensor]
+) -> str:
     """What does not fit, name by name, with the nearest name on the other side."""
+
     def near(name: str, names: list[str]) -> str:
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
         return f"  (did you mean {close[0]}?)" if close else ""
@@ -85,4 +102,8 @@ def table(missing: list[str], unexpected: list[str], shapes: list[str], given: d
     rows += [f"  missing      {k} {tuple(wanted[k].shape)}{near(k, unexpected)}" for k in missing]
     rows += [f"  unexpected   {k} {tuple(given[k].shape)}{near(k, missing)}" for k in unexpected]
     more = [f"  … and {len(rows) - 12} more"] if len(rows) > 12 else []
-    return f"{len(shapes)} of wrong shape, {len(missing)} missing, {len(unexpected)} unexpected:\n" + "\n".join(rows[:12] + more) + "\n"
+    return (
+        f"{len(shapes)} of wrong shape, {len(missing)} missing, {len(unexpected)} unexpected:\n"
+        + "\n".join(rows[:12] + more)
+        + "\n"
+    )

@@ -13,11 +13,13 @@ from convscope.opening.factory import build, parse_call
 def find(text: str) -> Source:
     name, args, kwargs = parse_call(text)
     if args:
-        raise UsageError(f"zoo:{text} has arguments without names", f"got {args}", f"write them as keywords: zoo:{name}(num_classes=10)")
+        raise UsageError(
+            f"zoo:{text} has arguments without names", f"got {args}", f"write them as keywords: zoo:{name}(num_classes=10)"
+        )
     made = registry.factory(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = build(made, [], kwargs, f"zoo:{text}")
     sizes = registry.module_of("zoo", registry.factories()[name]).INPUTS
     example = (kwargs.get("in_channels", sizes[name][0]), *sizes[name][1:]) if len(sizes[name]) == 3 else sizes[name]
-    return Source(module, name, example, notes=("weights are random (seed 0): give --weights for trained ones",))
+    return Source(module, name, example, random=True)
