@@ -425,6 +425,28 @@ def test_serve_refuses_a_port_in_use(atlas: Path) -> None:
         server.serve(atlas, port=99999, open_browser=False)
 
 
+def test_serve_says_where_answers_and_stops(atlas: Path) -> None:
+    import re
+    import signal
+    import subprocess
+    import sys
+    import urllib.request
+
+    code = "import sys; from convscope.web import server; server.serve(sys.argv[1], open_browser=False)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, atlas], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S{20,}", running.stdout.readline())
+        assert found is not None
+        with urllib.request.urlopen(found[0].split("?")[0], timeout=10) as answer:
+            assert b"data-live" in answer.read()
+            assert answer.headers["server"] is None
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=10)
+        assert (running.returncode, errors) == (0, "")
+
+
 def test_methods_need_no_torch() -> None:
     import subprocess
     import sys

@@ -12,6 +12,8 @@ GET  /api/files/NAME              pictures made by the answers above
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import json
 import secrets
 import socket
@@ -196,8 +198,11 @@ def _error(sentence: str, status: int) -> Response:
     return JSONResponse({"error": sentence}, status_code=status)
 
 
-def serve(folder: str | Path, port: int = 0, open_browser: bool = True, announce: Callable[[str], None] = print) -> None:
-    """Serve an atlas on 127.0.0.1 until Ctrl-C; port 0 finds a free one. `announce` is told the address."""
+def serve(
+    folder: str | Path, port: int = 0, open_browser: bool = True, announce: Callable[[str], None] | None = None
+) -> None:
+    """Serve an atlas on 127.0.0.1 until Ctrl-C; port 0 finds a free one. `announce` is told the address
+    (by default it is printed)."""
     import uvicorn
 
     token = secrets.token_urlsafe(24)
@@ -206,14 +211,17 @@ def serve(folder: str | Path, port: int = 0, open_browser: bool = True, announce
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
+            listener.listen(128)  # a browser that is quicker than we are waits, instead of being refused
         except (OSError, OverflowError) as problem:
             remedy = "choose another --port, or 0 for any free one"
             raise UsageError(f"cannot listen on port {port}", str(problem), remedy) from problem
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}"
-        announce(f"{Path(folder).name} is at {address}\nCtrl-C stops.")
+        say = announce or functools.partial(print, flush=True)  # whoever reads us through a pipe waits for this line
+        say(f"{Path(folder).name} is at {address}\nCtrl-C stops.")
         # Forwarding headers are not believed: nothing stands between this server and the browser.
         quiet = {"log_level": "warning", "access_log": False, "server_header": False}
         server = uvicorn.Server(uvicorn.Config(app, proxy_headers=False, timeout_graceful_shutdown=2, **quiet))
         if open_browser:
             webbrowser.open(address)
-        server.run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):  # the way to stop
+            server.run(sockets=[listener])
