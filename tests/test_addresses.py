@@ -15,7 +15,11 @@ from convscope.errors import UsageError
 names = st.from_regex(r"[a-z0-9_]+(\.[a-z0-9_]+){0,3}(:[1-9])?", fullmatch=True)
 
 
-@given(layer=names, channel=st.integers(0, 9999), position=st.none() | st.lists(st.integers(0, 99), min_size=1, max_size=3).map(tuple))
+@given(
+    layer=names,
+    channel=st.integers(0, 9999),
+    position=st.none() | st.lists(st.integers(0, 99), min_size=1, max_size=3).map(tuple),
+)
 def test_what_is_written_is_read(layer: str, channel: int, position: tuple[int, ...] | None) -> None:
     unit = Unit(layer, channel, position)
     assert parse(str(unit)) == unit

@@ -132,10 +132,17 @@ def _pruned() -> nn.Module:
     return conv
 
 
-@pytest.mark.parametrize("make", [
-    lambda: parametrizations.weight_norm(nn.Conv2d(1, 2, 3)), lambda: parametrizations.spectral_norm(nn.Conv2d(1, 2, 3)), _pruned,
-    lambda: nn.DataParallel(nn.Conv2d(1, 2, 3)), lambda: torch.compile(nn.Conv2d(1, 2, 3), backend="eager"),
-    lambda: nn.Conv2d(1, 2, 3, padding_mode="circular", padding=1)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: parametrizations.weight_norm(nn.Conv2d(1, 2, 3)),
+        lambda: parametrizations.spectral_norm(nn.Conv2d(1, 2, 3)),
+        _pruned,
+        lambda: nn.DataParallel(nn.Conv2d(1, 2, 3)),
+        lambda: torch.compile(nn.Conv2d(1, 2, 3), backend="eager"),
+        lambda: nn.Conv2d(1, 2, 3, padding_mode="circular", padding=1),
+    ],
+)
 def test_modules_in_disguise(make: Callable[[], nn.Module]) -> None:
     module = nn.Sequential(make(), nn.ReLU()).eval()
     net = Network.open(module, IMAGE)
@@ -199,17 +206,26 @@ class Named(Many):
         return self.a(x) if scale is None else self.a(x) * scale
 
 
-@pytest.mark.parametrize(("module", "example"), [
-    (Two(), (IMAGE, IMAGE)), (Star(), (IMAGE, IMAGE)), (Star(), IMAGE), (Nest(), ([IMAGE, IMAGE], 2)), (Nest(), {"xs": [IMAGE, IMAGE]}),
-    (Named(), {"x": IMAGE, "scale": torch.ones(1, 1, 1, 1)})])
+@pytest.mark.parametrize(
+    ("module", "example"),
+    [
+        (Two(), (IMAGE, IMAGE)),
+        (Star(), (IMAGE, IMAGE)),
+        (Star(), IMAGE),
+        (Nest(), ([IMAGE, IMAGE], 2)),
+        (Nest(), {"xs": [IMAGE, IMAGE]}),
+        (Named(), {"x": IMAGE, "scale": torch.ones(1, 1, 1, 1)}),
+    ],
+)
 def test_inputs_of_every_form(module: nn.Module, example: Any) -> None:
     net = Network.open(module, example)
     assert net.input_shape == (1, 1, 8, 8)
     assert net.output.output_shape == (1, 2, 6, 6)
 
 
-@pytest.mark.parametrize(("module", "shape"), [
-    (nn.Conv1d(2, 3, 3), (2, 9)), (nn.Conv3d(1, 2, 3), (1, 4, 5, 6)), (nn.Linear(4, 3), (4,))])
+@pytest.mark.parametrize(
+    ("module", "shape"), [(nn.Conv1d(2, 3, 3), (2, 9)), (nn.Conv3d(1, 2, 3), (1, 4, 5, 6)), (nn.Linear(4, 3), (4,))]
+)
 def test_inputs_of_every_rank(module: nn.Module, shape: tuple[int, ...]) -> None:
     module = nn.Sequential(module, nn.ReLU()).eval()
     x = torch.rand(3, *shape)
@@ -265,7 +281,9 @@ def test_a_forward_that_raises_names_the_line() -> None:
     assert said.endswith("change that line, or open a submodule")
 
 
-@pytest.mark.parametrize("module", [nn.Conv2d(3, 2, 3), nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(10, 2)), nn.Conv2d(1, 2, 11)])
+@pytest.mark.parametrize(
+    "module", [nn.Conv2d(3, 2, 3), nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(10, 2)), nn.Conv2d(1, 2, 11)]
+)
 def test_a_wrong_input_size_says_so(module: nn.Module) -> None:
     said = _error(module)
     assert "does not accept this input" in said
@@ -274,21 +292,32 @@ def test_a_wrong_input_size_says_so(module: nn.Module) -> None:
 
 def test_modules_that_cannot_be_opened_say_why() -> None:
     assert "does not accept this type of input" in _error(nn.Conv2d(1, 2, 3).double())
-    assert _error(nn.Conv2d(1, 2, 3).to("meta")).startswith("Conv2d is on the meta device; weight has a size but no numbers; give it numbers")
-    assert _error(nn.LazyConv2d(2, 3)) == "LazyConv2d is lazy: weight has no size yet; it takes its sizes from a first input; run it once"
+    assert _error(nn.Conv2d(1, 2, 3).to("meta")).startswith(
+        "Conv2d is on the meta device; weight has a size but no numbers; give it numbers"
+    )
+    assert (
+        _error(nn.LazyConv2d(2, 3))
+        == "LazyConv2d is lazy: weight has no size yet; it takes its sizes from a first input; run it once"
+    )
     assert _error(nn.Identity()).startswith("Identity computes nothing; its graph has no operation on the input")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_torchscript_is_refused() -> None:
-    assert _error(torch.jit.trace(nn.Conv2d(1, 2, 3), IMAGE)).endswith("open the Python module it was made from, or a torch.export .pt2 file")
+    assert _error(torch.jit.trace(nn.Conv2d(1, 2, 3), IMAGE)).endswith(
+        "open the Python module it was made from, or a torch.export .pt2 file"
+    )
 
 
-@pytest.mark.parametrize(("example", "said"), [
-    (None, r"which input does this network take\?; no example was given; pass example=tensor"),
-    ("3x8x8", "cannot use str as an example input; expected a tensor, a shape, a tuple of tensors or a dict"),
-    ({"flag": True}, "no tensor among the example inputs"),
-    ((1, 0, 8), r"an input of shape \(1, 0, 8\) is empty; every size must be at least 1")])
+@pytest.mark.parametrize(
+    ("example", "said"),
+    [
+        (None, r"which input does this network take\?; no example was given; pass example=tensor"),
+        ("3x8x8", "cannot use str as an example input; expected a tensor, a shape, a tuple of tensors or a dict"),
+        ({"flag": True}, "no tensor among the example inputs"),
+        ((1, 0, 8), r"an input of shape \(1, 0, 8\) is empty; every size must be at least 1"),
+    ],
+)
 def test_examples_that_are_none(example: Any, said: str) -> None:
     with pytest.raises((UsageError, ShapeError), match=said):
         Network.open(nn.Conv2d(1, 2, 3), example)

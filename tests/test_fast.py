@@ -64,11 +64,18 @@ class Tied(nn.Module):
 
 CASES: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "with bias": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()), 1),
-    "without": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1, groups=2, bias=False), nn.BatchNorm2d(2)), 2),
+    "without": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1, groups=2, bias=False), nn.BatchNorm2d(2)
+        ),
+        2,
+    ),
     "norm first": (lambda: nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3), nn.ReLU()), 0),
     "no affine": (lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)), 0),
     "transposed": (lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3), nn.BatchNorm2d(4)), 0),
-    "shared": (Shared, 0), "forked": (Forked, 0), "tied": (Tied, 0),
+    "shared": (Shared, 0),
+    "forked": (Forked, 0),
+    "tied": (Tied, 0),
 }
 
 
@@ -88,7 +95,10 @@ def test_the_copy_answers_the_same(name: str) -> None:
 
 
 def test_measured_layers_are_seen_with_their_own_values() -> None:
-    net = Network.open(stirred(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU())), (3, 9, 9))
+    net = Network.open(
+        stirred(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU())),
+        (3, 9, 9),
+    )
     x = torch.randn(2, 3, 9, 9)
     copy = fast(net, ["0", "1", "3"])
     seen: dict[str, Tensor] = {}

@@ -68,19 +68,22 @@ def test_limits_are_inside() -> None:
     assert Sample(window=64, sigma=0, seed=3, mode="b").window == 64
 
 
-@pytest.mark.parametrize(("wrong", "said"), [
-    ({"window": 0}, r"Sample.window must be in \[1, 64\]; got 0; side of the square"),
-    ({"window": 65}, r"Sample.window must be in \[1, 64\]; got 65"),
-    ({"sigma": -0.1}, r"Sample.sigma must be in \[0, ∞\]; got -0.1"),
-    ({"window": 1.5}, r"Sample.window must be int; got 1.5"),
-    ({"window": True}, r"Sample.window must be int; got True"),
-    ({"signed": 1}, r"Sample.signed must be bool; got 1"),
-    ({"mode": "c"}, r"Sample.mode must be one of a, b; got 'c'"),
-    ({"seed": "x"}, r"Sample.seed must be int; got 'x'"),
-    ({"window": None}, r"Sample.window must be int; got None"),
-    ({"sigma": math.nan}, r"Sample.sigma must be a finite number; got nan"),
-    ({"sigma": math.inf}, r"Sample.sigma must be a finite number; got inf"),
-])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"window": 0}, r"Sample.window must be in \[1, 64\]; got 0; side of the square"),
+        ({"window": 65}, r"Sample.window must be in \[1, 64\]; got 65"),
+        ({"sigma": -0.1}, r"Sample.sigma must be in \[0, ∞\]; got -0.1"),
+        ({"window": 1.5}, r"Sample.window must be int; got 1.5"),
+        ({"window": True}, r"Sample.window must be int; got True"),
+        ({"signed": 1}, r"Sample.signed must be bool; got 1"),
+        ({"mode": "c"}, r"Sample.mode must be one of a, b; got 'c'"),
+        ({"seed": "x"}, r"Sample.seed must be int; got 'x'"),
+        ({"window": None}, r"Sample.window must be int; got None"),
+        ({"sigma": math.nan}, r"Sample.sigma must be a finite number; got nan"),
+        ({"sigma": math.inf}, r"Sample.sigma must be a finite number; got inf"),
+    ],
+)
 def test_wrong_values_are_refused(wrong: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Sample(**wrong)  # type: ignore[arg-type]
@@ -89,5 +92,5 @@ def test_wrong_values_are_refused(wrong: dict[str, object], said: str) -> None:
 def test_a_file_without_its_class(tmp_path: Path) -> None:
     file = tmp_path / "other.py"
     file.write_text("x = 1\n")
-    with pytest.raises(UsageError, match="other.py has no class other; a leaf's class is named after its file"):
+    with pytest.raises(UsageError, match=r"other.py has no class other; a leaf's class is named after its file"):
         fields.read(file, "other")

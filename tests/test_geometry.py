@@ -19,7 +19,14 @@ from convscope.geometry import WHOLE, Field, Window, output_size, reach, size_fo
 small = st.integers(1, 5)
 
 
-@given(n=st.integers(1, 20), kernel=small, stride=small, padding=st.integers(0, 4), dilation=st.integers(1, 3), ceil=st.booleans())
+@given(
+    n=st.integers(1, 20),
+    kernel=small,
+    stride=small,
+    padding=st.integers(0, 4),
+    dilation=st.integers(1, 3),
+    ceil=st.booleans(),
+)
 @settings(max_examples=150, deadline=None)
 def test_output_size_is_pytorchs(n: int, kernel: int, stride: int, padding: int, dilation: int, ceil: bool) -> None:
     assume(padding <= kernel // 2)  # PyTorch's own limit for pooling
@@ -28,12 +35,21 @@ def test_output_size_is_pytorchs(n: int, kernel: int, stride: int, padding: int,
     assert output_size(n, kernel, stride, padding, dilation, ceil) == got
 
 
-@given(n=st.integers(1, 9), kernel=small, stride=small, padding=st.integers(0, 2), dilation=st.integers(1, 3), extra=st.integers(0, 2))
+@given(
+    n=st.integers(1, 9),
+    kernel=small,
+    stride=small,
+    padding=st.integers(0, 2),
+    dilation=st.integers(1, 3),
+    extra=st.integers(0, 2),
+)
 @settings(max_examples=80, deadline=None)
 def test_transposed_size_is_pytorchs(n: int, kernel: int, stride: int, padding: int, dilation: int, extra: int) -> None:
     assume(extra < max(stride, dilation))
     assume((n - 1) * stride - 2 * padding + dilation * (kernel - 1) + extra + 1 > 0)
-    got = F.conv_transpose1d(torch.zeros(1, 1, n), torch.zeros(1, 1, kernel), None, stride, padding, extra, 1, dilation).shape[-1]
+    got = F.conv_transpose1d(
+        torch.zeros(1, 1, n), torch.zeros(1, 1, kernel), None, stride, padding, extra, 1, dilation
+    ).shape[-1]
     assert transposed_output_size(n, kernel, stride, padding, dilation, extra) == got
 
 
@@ -42,7 +58,9 @@ def test_padding_at_one_end() -> None:
 
 
 def test_windows_that_do_not_fit_say_how_much() -> None:
-    with pytest.raises(ShapeError, match=r"a window of 5 pixels does not fit into 3 \+ 0 \+ 0; it is 2 too large; use a larger image"):
+    with pytest.raises(
+        ShapeError, match=r"a window of 5 pixels does not fit into 3 \+ 0 \+ 0; it is 2 too large; use a larger image"
+    ):
         output_size(3, 5)
     with pytest.raises(ShapeError, match="a transposed window over 1 pixels has -1 outputs; padding 2 takes all away"):
         transposed_output_size(1, 3, padding=2)
@@ -53,18 +71,30 @@ def test_the_formula_shows_its_numbers() -> None:
     assert size_formula(7, 3, 2, 0, 2, 2, ceil_mode=True) == "⌈(7 + 2·0 − 5)/2⌉ + 1 = 2"
 
 
-@given(kernel=small, stride=small, padding=st.integers(0, 3), dilation=st.integers(1, 3), first=st.integers(0, 8), width=st.integers(0, 3),
-       transposed=st.booleans())
+@given(
+    kernel=small,
+    stride=small,
+    padding=st.integers(0, 3),
+    dilation=st.integers(1, 3),
+    first=st.integers(0, 8),
+    width=st.integers(0, 3),
+    transposed=st.booleans(),
+)
 @settings(max_examples=150, deadline=None)
-def test_reach_is_what_a_change_reaches(kernel: int, stride: int, padding: int, dilation: int, first: int, width: int, transposed: bool) -> None:
+def test_reach_is_what_a_change_reaches(
+    kernel: int, stride: int, padding: int, dilation: int, first: int, width: int, transposed: bool
+) -> None:
     """The hull of all outputs that read a changed input, by counting."""
     n, out = 12, 20
     last = min(first + width, n - 1)
     hits = set()
     for i in range(out):
         for j in range(n):
-            reads = (any(j * stride - padding + t * dilation == i for t in range(kernel)) if transposed
-                     else any(i * stride - padding + t * dilation == j for t in range(kernel)))
+            reads = (
+                any(j * stride - padding + t * dilation == i for t in range(kernel))
+                if transposed
+                else any(i * stride - padding + t * dilation == j for t in range(kernel))
+            )
             if reads and first <= j <= last:
                 hits.add(i)
     got = reach(first, last, Window(kernel, stride, padding, dilation, transposed), out)

@@ -1,7 +1,7 @@
 """The laws of the house that a machine can check: imports, budgets, names, docstrings, no torch where it does not belong.
 
-A law that has exceptions lists them here as data, each with its reason. Mutation: add `import torch` to `results.py`, or a module
-`utils.py` to any folder, and this file turns red.
+A law that has exceptions lists them here as data, each with its reason. Mutation: add `import torch` to `results.py`, or
+a module `utils.py` to any folder, and this file turns red.
 """
 
 from __future__ import annotations
@@ -23,8 +23,31 @@ FILES = tuple(sorted(SRC.rglob("*.py")))
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "geometry", "addresses"),
     ("results", "operators", "registry", "fields", "store", "draw"),
-    ("archives", "chance", "checkpoints", "collection", "data", "export", "fast", "fit", "images", "layers", "network", "opening", "processes", "receptive",
-     "recipe", "record", "run", "scoring", "sweep", "tally", "learned", "incremental", "watch"),
+    (
+        "archives",
+        "chance",
+        "checkpoints",
+        "collection",
+        "data",
+        "export",
+        "fast",
+        "fit",
+        "images",
+        "layers",
+        "network",
+        "opening",
+        "processes",
+        "receptive",
+        "recipe",
+        "record",
+        "run",
+        "scoring",
+        "sweep",
+        "tally",
+        "learned",
+        "incremental",
+        "watch",
+    ),
     ("attributions", "features", "responses", "checks", "edits", "experiments", "zoo"),
     ("actions", "atlas", "pages", "pictures", "session", "training"),
     ("cli", "console", "web", "__main__"),
@@ -38,7 +61,9 @@ DOORS_MAY_IMPORT = {"actions", "draw", "registry", "fields", "results", "errors"
 IMPORTS_ALLOWED: dict[tuple[str, str], str] = {
     ("opening", "training"): "demo:digits is a reference to a network that is trained when it is first opened",
 }
-LONGER_FILES: dict[str, tuple[int, str]] = {}
+LONGER_FILES: dict[str, tuple[int, str]] = {
+    "network.py": (360, "one class, the noun that everything speaks of; its methods are short"),
+}
 WIDER_FUNCTIONS: dict[str, str] = {
     "geometry.py:output_size": "the terms of one formula, as in the paper",
     "sweep.py:__call__": "a sentence: what, on what, where to, and three optional words",
@@ -73,8 +98,12 @@ def tree(path: Path) -> ast.Module:
 def imports(path: Path) -> set[str]:
     """Every module that a file imports, wherever in it, but for type checking."""
     found: set[str] = set()
-    skipped = {id(inner) for node in ast.walk(tree(path)) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-               for inner in ast.walk(node)}
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
     for node in ast.walk(tree(path)):
         if id(node) in skipped:
             continue
@@ -125,10 +154,16 @@ def test_no_torch_below_the_tensors(path: Path) -> None:
     assert not {name for name in imports(path) if name.split(".")[0] in ("torch", "torchvision")}
 
 
-@pytest.mark.parametrize("statement", [
-    "import convscope", "import convscope.errors, convscope.results, convscope.registry, convscope.fields",
-    "import convscope.operators as o; o.all_operators()", "import convscope.store, convscope.draw",
-    "from convscope import registry; [registry.describe(f, n) for f in registry.FAMILIES for n in registry.names(f)]; registry.factories()"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import convscope",
+        "import convscope.errors, convscope.results, convscope.registry, convscope.fields",
+        "import convscope.operators as o; o.all_operators()",
+        "import convscope.store, convscope.draw",
+        "from convscope import registry as r; [r.describe(f, n) for f in r.FAMILIES for n in r.names(f)]; r.factories()",
+    ],
+)
 def test_lists_and_drawings_do_not_load_torch(statement: str) -> None:
     code = f"import sys; {statement}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src", check=False).returncode == 0
@@ -137,8 +172,10 @@ def test_lists_and_drawings_do_not_load_torch(statement: str) -> None:
 def test_help_does_not_load_torch() -> None:
     if not (SRC / "cli.py").exists():
         pytest.skip("there is no command line yet")
-    code = ("import sys\nfrom convscope.cli import main\nsys.argv = ['convscope', '--help']\n"
-            "try:\n    main()\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules")
+    code = (
+        "import sys\nfrom convscope.cli import main\nsys.argv = ['convscope', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\nassert 'torch' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src", check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -188,22 +225,36 @@ def test_a_leaf_holds_the_class_of_its_name(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_nothing_is_evaluated_unpickled_or_swallowed(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
-    assert name_of(path) in UNPICKLERS or not {n for n in imports(path) if n.split(".")[0] in ("pickle", "marshal", "shelve", "dill")}
+    assert name_of(path) in UNPICKLERS or not {
+        n for n in imports(path) if n.split(".")[0] in ("pickle", "marshal", "shelve", "dill")
+    }
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in ("eval", "exec"), f"line {node.lineno}"
         if isinstance(node, ast.Call):
             assert ast.unparse(node.func) not in ("pickle.load", "pickle.loads"), f"line {node.lineno} unpickles"
-            unsafe = [k for k in node.keywords if (k.arg, ast.unparse(k.value)) in (("weights_only", "False"), ("allow_pickle", "True"))]
+            unsafe = [
+                k
+                for k in node.keywords
+                if (k.arg, ast.unparse(k.value)) in (("weights_only", "False"), ("allow_pickle", "True"))
+            ]
             assert not unsafe, f"line {node.lineno} unpickles"
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"line {node.lineno}: a bare except"
             if ast.unparse(node.type) in ("Exception", "BaseException"):
                 near = lines[node.lineno - 1] + (lines[node.lineno] if node.lineno < len(lines) else "")
-                assert re.search(r"#.*[a-z]{3}.* [a-z]+", near.replace("# noqa: BLE001", "#")), f"line {node.lineno}: say why everything is caught"
+                assert re.search(r"#.*[a-z]{3}.* [a-z]+", near.replace("# noqa: BLE001", "#")), (
+                    f"line {node.lineno}: say why everything is caught"
+                )
 
 
-TESTS = tuple(sorted(p for p in (ROOT / "tests").rglob("test_*.py") if (SRC / p.relative_to(ROOT / "tests").parent / f"{p.stem[5:]}.py").exists()))
+TESTS = tuple(
+    sorted(
+        p
+        for p in (ROOT / "tests").rglob("test_*.py")
+        if (SRC / p.relative_to(ROOT / "tests").parent / f"{p.stem[5:]}.py").exists()
+    )
+)
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda p: p.relative_to(ROOT).as_posix())

@@ -181,8 +181,16 @@ def test_macs_and_parameters_agree_with_pytorchs_counter_and_torchinfo() -> None
     import torchinfo
     from torch.utils.flop_counter import FlopCounterMode
 
-    module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3, stride=2, groups=2), nn.MaxPool2d(2), nn.Flatten(),
-                           nn.Linear(6, 5), nn.Linear(5, 3)).eval()
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 3, stride=2, groups=2),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(6, 5),
+        nn.Linear(5, 3),
+    ).eval()
     net = opened(module)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(IMAGE)

@@ -16,7 +16,9 @@ from convscope.network import Network, map_of, shape_text, units_of
 def module() -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)).eval()
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+        ).eval()
 
 
 def test_what_is_in_it() -> None:
@@ -64,7 +66,9 @@ def test_a_network_without_its_module_stays_as_it_is() -> None:
     net = Network.of(export.export(module(), inputs), None, "bare")
     with pytest.raises(ShapeError, match=r"bare takes 1×8×8; got 1×9×9; only a network opened from a module"):
         net.at((1, 9, 9))
-    with pytest.raises(UsageError, match="bare cannot change its type; it was opened without a module; open it again from its module"):
+    with pytest.raises(
+        UsageError, match="bare cannot change its type; it was opened without a module; open it again from its module"
+    ):
         net.to(torch.float64)
 
 
@@ -89,7 +93,9 @@ def test_inputs_are_checked() -> None:
     assert net(torch.rand(1, 8, 8)).shape == (1, 3)  # a single image
     assert net(torch.rand(2, 1, 8, 8).double()).dtype == torch.float32
     for wrong in (torch.rand(2, 3, 8, 8), torch.rand(8, 8), torch.rand(1, 1, 1, 8, 8)):
-        with pytest.raises(ShapeError, match="Sequential takes B×1×8×8; got .*; mind the order: batch, channel, height, width"):
+        with pytest.raises(
+            ShapeError, match=r"Sequential takes B×1×8×8; got .*; mind the order: batch, channel, height, width"
+        ):
             net(wrong)
     with pytest.raises(ShapeError, match=r"the batch is empty; got \(0, 1, 8, 8\); give at least one image"):
         net(torch.rand(0, 1, 8, 8))

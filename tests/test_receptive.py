@@ -70,59 +70,167 @@ def seen(net: Network, axis: int) -> dict[str, list[list[int]]]:
 
 
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "plain": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, (5, 2), stride=2, padding=(2, 0)), nn.MaxPool2d(2)), (2, 19, 23)),
+    "plain": (
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 2, (5, 2), stride=2, padding=(2, 0)), nn.MaxPool2d(2)
+        ),
+        (2, 19, 23),
+    ),
     "dilated": (lambda: nn.Sequential(nn.Conv2d(1, 2, 2, dilation=1), nn.Conv2d(2, 2, 2, dilation=(1, 1))), (1, 12, 11)),
-    "ceil pool": (lambda: nn.Sequential(nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(1, 1, 3, padding=1),
-                                        nn.AvgPool2d(2, 2, ceil_mode=True, padding=1)), (1, 15, 18)),
-    "residual": (lambda: Lambda(lambda m, x: F.relu(m.b(F.relu(m.a(x))) + m.s(x)), a=nn.Conv2d(1, 2, 3, stride=2, padding=1),
-                                b=nn.Conv2d(2, 2, 3, padding=1), s=nn.Conv2d(1, 2, 1, stride=2)), (1, 16, 13)),
-    "concat": (lambda: Lambda(lambda m, x: m.c(torch.cat([m.a(x), m.b(x), x], 1)), a=nn.Conv2d(1, 2, 5, padding=2), b=nn.Conv2d(1, 2, 3, padding=1),
-                              c=nn.Conv2d(5, 1, 3)), (1, 14, 12)),
-    "grouped": (lambda: nn.Sequential(nn.Conv2d(4, 4, 3, groups=4, padding=1), nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(4, 4, 3, stride=3)), (4, 13, 16)),
-    "channels last": (lambda: Lambda(lambda m, x: m.b(m.n(m.d(m.a(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)), a=nn.Conv2d(1, 4, 3, stride=2),
-                                     d=nn.Linear(4, 4), n=nn.GELU(), b=nn.Conv2d(4, 1, 3)), (1, 13, 15)),
-    "channels last norms": (lambda: Lambda(lambda m, x: m.b(m.n(m.a(x).permute(0, 2, 3, 1)).softmax(3).permute(0, 3, 1, 2)), a=nn.Conv2d(1, 4, 3, stride=2),
-                                           n=nn.LayerNorm(4), b=nn.Conv2d(4, 1, 3)), (1, 13, 15)),
-    "elementwise": (lambda: Lambda(lambda m, x: m.b((m.a(x) ** 2).clamp(0, 9).sqrt() / 3 * torch.exp(-x[:, :, 1:-1, 1:-1]) + 1), a=nn.Conv2d(1, 1, 3),
-                                   b=nn.Conv2d(1, 1, 3)), (1, 9, 10)),
+    "ceil pool": (
+        lambda: nn.Sequential(
+            nn.MaxPool2d(3, 2, ceil_mode=True), nn.Conv2d(1, 1, 3, padding=1), nn.AvgPool2d(2, 2, ceil_mode=True, padding=1)
+        ),
+        (1, 15, 18),
+    ),
+    "residual": (
+        lambda: Lambda(
+            lambda m, x: F.relu(m.b(F.relu(m.a(x))) + m.s(x)),
+            a=nn.Conv2d(1, 2, 3, stride=2, padding=1),
+            b=nn.Conv2d(2, 2, 3, padding=1),
+            s=nn.Conv2d(1, 2, 1, stride=2),
+        ),
+        (1, 16, 13),
+    ),
+    "concat": (
+        lambda: Lambda(
+            lambda m, x: m.c(torch.cat([m.a(x), m.b(x), x], 1)),
+            a=nn.Conv2d(1, 2, 5, padding=2),
+            b=nn.Conv2d(1, 2, 3, padding=1),
+            c=nn.Conv2d(5, 1, 3),
+        ),
+        (1, 14, 12),
+    ),
+    "grouped": (
+        lambda: nn.Sequential(
+            nn.Conv2d(4, 4, 3, groups=4, padding=1), nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(4, 4, 3, stride=3)
+        ),
+        (4, 13, 16),
+    ),
+    "channels last": (
+        lambda: Lambda(
+            lambda m, x: m.b(m.n(m.d(m.a(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)),
+            a=nn.Conv2d(1, 4, 3, stride=2),
+            d=nn.Linear(4, 4),
+            n=nn.GELU(),
+            b=nn.Conv2d(4, 1, 3),
+        ),
+        (1, 13, 15),
+    ),
+    "channels last norms": (
+        lambda: Lambda(
+            lambda m, x: m.b(m.n(m.a(x).permute(0, 2, 3, 1)).softmax(3).permute(0, 3, 1, 2)),
+            a=nn.Conv2d(1, 4, 3, stride=2),
+            n=nn.LayerNorm(4),
+            b=nn.Conv2d(4, 1, 3),
+        ),
+        (1, 13, 15),
+    ),
+    "elementwise": (
+        lambda: Lambda(
+            lambda m, x: m.b((m.a(x) ** 2).clamp(0, 9).sqrt() / 3 * torch.exp(-x[:, :, 1:-1, 1:-1]) + 1),
+            a=nn.Conv2d(1, 1, 3),
+            b=nn.Conv2d(1, 1, 3),
+        ),
+        (1, 9, 10),
+    ),
     "padded": (lambda: Lambda(lambda m, x: m.a(F.pad(x, (1, 0, 2, 0))), a=nn.Conv2d(1, 1, 3, stride=2)), (1, 11, 12)),
-    "cropped": (lambda: Lambda(lambda m, x: m.b(m.a(x)[:, :, 2:, 1:-1]), a=nn.Conv2d(1, 1, 3, stride=2), b=nn.Conv2d(1, 1, 2)), (1, 17, 18)),
-    "strided slice": (lambda: Lambda(lambda m, x: m.b(m.a(x)[:, :, ::2, 1::3]), a=nn.Conv2d(1, 1, 3), b=nn.Conv2d(1, 1, 2)), (1, 17, 18)),
-    "same": (lambda: nn.Sequential(nn.Conv2d(1, 1, 4, padding="same"), nn.Conv2d(1, 1, 3, padding="same", dilation=1)), (1, 10, 11)),
+    "cropped": (
+        lambda: Lambda(lambda m, x: m.b(m.a(x)[:, :, 2:, 1:-1]), a=nn.Conv2d(1, 1, 3, stride=2), b=nn.Conv2d(1, 1, 2)),
+        (1, 17, 18),
+    ),
+    "strided slice": (
+        lambda: Lambda(lambda m, x: m.b(m.a(x)[:, :, ::2, 1::3]), a=nn.Conv2d(1, 1, 3), b=nn.Conv2d(1, 1, 2)),
+        (1, 17, 18),
+    ),
+    "same": (
+        lambda: nn.Sequential(nn.Conv2d(1, 1, 4, padding="same"), nn.Conv2d(1, 1, 3, padding="same", dilation=1)),
+        (1, 10, 11),
+    ),
     "pixel unshuffle": (lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, 1, 3, padding=1)), (1, 12, 14)),
     "shuffle": (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.ChannelShuffle(2), nn.Conv2d(4, 4, 3, groups=2)), (1, 10, 11)),
     "shared": (lambda: Lambda(lambda m, x: m.a(m.p(m.a(x))), a=nn.Conv2d(1, 1, 3), p=nn.MaxPool2d(2)), (1, 14, 15)),
     "one axis": (lambda: nn.Sequential(nn.Conv1d(1, 2, 5, stride=2), nn.ReLU(), nn.MaxPool1d(3, 1)), (1, 21)),
     "three axes": (lambda: nn.Sequential(nn.Conv3d(1, 2, (3, 1, 2), padding=(0, 1, 0)), nn.AvgPool3d(2)), (1, 8, 9, 7)),
-    "squeeze and excite": (lambda: Lambda(lambda m, x: m.c(m.a(x) * m.e(m.a(x).mean((2, 3), keepdim=True))), a=nn.Conv2d(1, 2, 3), e=nn.Conv2d(2, 2, 1),
-                                          c=nn.Conv2d(2, 1, 3)), (1, 9, 10)),
-    "se by linear": (lambda: Lambda(lambda m, x: m.a(x) * m.e(m.a(x).mean((2, 3)))[:, :, None, None], a=nn.Conv2d(1, 2, 3), e=nn.Linear(2, 2)), (1, 9, 10)),
-    "lrn": (lambda: nn.Sequential(nn.Conv2d(1, 6, 3), nn.LocalResponseNorm(3), nn.BatchNorm2d(6), nn.Conv2d(6, 1, 3)), (1, 9, 10)),
-    "split": (lambda: Lambda(lambda m, x: torch.cat([m.b(p) for p in m.a(x).chunk(2, 1)], 1), a=nn.Conv2d(1, 4, 3), b=nn.Conv2d(2, 1, 3)), (1, 9, 10)),
+    "squeeze and excite": (
+        lambda: Lambda(
+            lambda m, x: m.c(m.a(x) * m.e(m.a(x).mean((2, 3), keepdim=True))),
+            a=nn.Conv2d(1, 2, 3),
+            e=nn.Conv2d(2, 2, 1),
+            c=nn.Conv2d(2, 1, 3),
+        ),
+        (1, 9, 10),
+    ),
+    "se by linear": (
+        lambda: Lambda(
+            lambda m, x: m.a(x) * m.e(m.a(x).mean((2, 3)))[:, :, None, None], a=nn.Conv2d(1, 2, 3), e=nn.Linear(2, 2)
+        ),
+        (1, 9, 10),
+    ),
+    "lrn": (
+        lambda: nn.Sequential(nn.Conv2d(1, 6, 3), nn.LocalResponseNorm(3), nn.BatchNorm2d(6), nn.Conv2d(6, 1, 3)),
+        (1, 9, 10),
+    ),
+    "split": (
+        lambda: Lambda(
+            lambda m, x: torch.cat([m.b(p) for p in m.a(x).chunk(2, 1)], 1), a=nn.Conv2d(1, 4, 3), b=nn.Conv2d(2, 1, 3)
+        ),
+        (1, 9, 10),
+    ),
     "group norm": (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.Conv2d(4, 1, 3)), (1, 9, 10)),
     "instance norm": (lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.InstanceNorm2d(4), nn.Conv2d(4, 1, 3)), (1, 9, 10)),
-    "global then upsample": (lambda: Lambda(lambda m, x: m.b(m.a(x) + F.adaptive_avg_pool2d(x, 1)), a=nn.Conv2d(1, 1, 3), b=nn.Conv2d(1, 1, 1)), (1, 9, 10)),
+    "global then upsample": (
+        lambda: Lambda(lambda m, x: m.b(m.a(x) + F.adaptive_avg_pool2d(x, 1)), a=nn.Conv2d(1, 1, 3), b=nn.Conv2d(1, 1, 1)),
+        (1, 9, 10),
+    ),
 }
 HULLS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "transposed": (lambda: nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), nn.ConvTranspose2d(2, 1, 4, 2, 1), nn.Conv2d(1, 1, 3)), (1, 13, 15)),
+    "transposed": (
+        lambda: nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), nn.ConvTranspose2d(2, 1, 4, 2, 1), nn.Conv2d(1, 1, 3)),
+        (1, 13, 15),
+    ),
     "transposed with gaps": (lambda: nn.Sequential(nn.ConvTranspose2d(1, 1, 2, 3), nn.Conv2d(1, 1, 2)), (1, 6, 7)),
     "nearest": (lambda: nn.Sequential(nn.MaxPool2d(2), nn.Upsample(scale_factor=2), nn.Conv2d(1, 1, 3)), (1, 12, 14)),
-    "bilinear": (lambda: nn.Sequential(nn.MaxPool2d(2), nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(1, 1, 3)), (1, 12, 14)),
-    "bilinear to a size": (lambda: nn.Sequential(nn.MaxPool2d(2), nn.Upsample(size=(9, 17), mode="bilinear"), nn.Conv2d(1, 1, 3)), (1, 12, 14)),
+    "bilinear": (
+        lambda: nn.Sequential(nn.MaxPool2d(2), nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(1, 1, 3)),
+        (1, 12, 14),
+    ),
+    "bilinear to a size": (
+        lambda: nn.Sequential(nn.MaxPool2d(2), nn.Upsample(size=(9, 17), mode="bilinear"), nn.Conv2d(1, 1, 3)),
+        (1, 12, 14),
+    ),
     "dilated 3": (lambda: nn.Sequential(nn.Conv2d(1, 2, 3, dilation=3), nn.Conv2d(2, 2, 2, dilation=(2, 1))), (1, 12, 11)),
     "adaptive": (lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d((3, 4)), nn.Conv2d(2, 1, 2)), (1, 13, 11)),
-    "pixel shuffle": (lambda: nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.PixelShuffle(2), nn.Conv2d(1, 1, 3)), (1, 13, 15)),
-    "unequal strides": (lambda: Lambda(lambda m, x: F.interpolate(m.a(x), size=m.b(x).shape[2:]) + m.b(x), a=nn.Conv2d(1, 1, 3, stride=4),
-                                       b=nn.Conv2d(1, 1, 3, stride=2)), (1, 17, 19)),
-    "halves joined": (lambda: Lambda(lambda m, x: m.a(torch.cat([x[:, :, 5:], x[:, :, :5]], 2)), a=nn.Conv2d(1, 1, 3)), (1, 10, 10)),
+    "pixel shuffle": (
+        lambda: nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.PixelShuffle(2), nn.Conv2d(1, 1, 3)),
+        (1, 13, 15),
+    ),
+    "unequal strides": (
+        lambda: Lambda(
+            lambda m, x: F.interpolate(m.a(x), size=m.b(x).shape[2:]) + m.b(x),
+            a=nn.Conv2d(1, 1, 3, stride=4),
+            b=nn.Conv2d(1, 1, 3, stride=2),
+        ),
+        (1, 17, 19),
+    ),
+    "halves joined": (
+        lambda: Lambda(lambda m, x: m.a(torch.cat([x[:, :, 5:], x[:, :, :5]], 2)), a=nn.Conv2d(1, 1, 3)),
+        (1, 10, 10),
+    ),
     "dense over rows": (lambda: Lambda(lambda m, x: m.a(m.d(x)), d=nn.Linear(10, 10), a=nn.Conv2d(1, 1, 3)), (1, 9, 10)),
     "softmax over rows": (lambda: Lambda(lambda m, x: m.a(x.softmax(3)), a=nn.Conv2d(1, 1, 3)), (1, 9, 10)),
     "layer norm over map": (lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.LayerNorm([7, 8]), nn.Conv2d(2, 1, 3)), (1, 9, 10)),
 }
 BORDERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "reflected": (lambda: nn.Sequential(nn.ReflectionPad2d(2), nn.Conv2d(1, 1, 3)), (1, 9, 10)),
-    "replicated": (lambda: nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="replicate"), nn.Conv2d(1, 1, 3)), (1, 9, 10)),
-    "circular": (lambda: nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), nn.Conv2d(1, 1, 3)), (1, 9, 10)),
+    "replicated": (
+        lambda: nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="replicate"), nn.Conv2d(1, 1, 3)),
+        (1, 9, 10),
+    ),
+    "circular": (
+        lambda: nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), nn.Conv2d(1, 1, 3)),
+        (1, 9, 10),
+    ),
 }
 UNKNOWN: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "flipped": (lambda: Lambda(lambda m, x: m.a(x.flip(3)), a=nn.Conv2d(1, 1, 3)), (1, 9, 10)),
@@ -166,7 +274,7 @@ def test_where_positions_differ_the_span_is_a_hull(name: str) -> None:
 def test_mirrored_padding_is_exact_inside_and_said(name: str) -> None:
     make, shape = BORDERS[name]
     net = opened(make(), shape)
-    assert any("read the image's other pixels at the border" in note for note in net.notes)
+    assert any("read other pixels at the image's border" in note for note in net.notes)
     rows = seen(net, 0)["1"]
     field = fields(net)["1"]
     assert field is not None
@@ -194,7 +302,9 @@ def test_global_pooling_sees_all() -> None:
 
 
 def test_a_map_rebuilt_from_a_flattened_one_is_unknown() -> None:
-    net = opened(Lambda(lambda m, x: m.a(m.c(x).flatten(1).view(-1, 2, 6, 7)), c=nn.Conv2d(1, 2, 3), a=nn.Conv2d(2, 1, 3)), (1, 9, 8))
+    net = opened(
+        Lambda(lambda m, x: m.a(m.c(x).flatten(1).view(-1, 2, 6, 7)), c=nn.Conv2d(1, 2, 3), a=nn.Conv2d(2, 1, 3)), (1, 9, 8)
+    )
     assert fields(net)["a"] is None
 
 
@@ -211,8 +321,14 @@ def _vgg16() -> nn.Module:
 
 
 def _alexnet() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(1, 1, 11, 4, 2), nn.MaxPool2d(3, 2), nn.Conv2d(1, 1, 5, padding=2), nn.MaxPool2d(3, 2),
-                         *(nn.Conv2d(1, 1, 3, padding=1) for _ in range(3)), nn.MaxPool2d(3, 2))
+    return nn.Sequential(
+        nn.Conv2d(1, 1, 11, 4, 2),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(1, 1, 5, padding=2),
+        nn.MaxPool2d(3, 2),
+        *(nn.Conv2d(1, 1, 3, padding=1) for _ in range(3)),
+        nn.MaxPool2d(3, 2),
+    )
 
 
 class _Bottleneck(nn.Module):
@@ -227,13 +343,23 @@ class _Bottleneck(nn.Module):
 
 def _resnet50() -> nn.Module:
     """He et al. 2015: the stride lies in the first 1×1 convolution of a block."""
-    blocks = [_Bottleneck(stride if first == 0 else 1) for count, stride in ((3, 1), (4, 2), (6, 2), (3, 2)) for first in range(count)]
+    blocks = [
+        _Bottleneck(stride if first == 0 else 1)
+        for count, stride in ((3, 1), (4, 2), (6, 2), (3, 2))
+        for first in range(count)
+    ]
     return nn.Sequential(nn.Conv2d(1, 1, 7, 2, 3), nn.MaxPool2d(3, 2, 1), *blocks)
 
 
-@pytest.mark.parametrize(("make", "size", "stride", "padding"), [
-    # Araujo, Norris, Sim 2019, table of receptive fields: alexnet_v2 pool5, vgg_16 pool5, resnet_v1_50 block4.
-    (_alexnet, 195, 32, None), (_vgg16, 212, 32, 90), (_resnet50, 483, 32, None)])
+@pytest.mark.parametrize(
+    ("make", "size", "stride", "padding"),
+    [
+        # Araujo, Norris, Sim 2019, table of receptive fields: alexnet_v2 pool5, vgg_16 pool5, resnet_v1_50 block4.
+        (_alexnet, 195, 32, None),
+        (_vgg16, 212, 32, 90),
+        (_resnet50, 483, 32, None),
+    ],
+)
 def test_published_receptive_fields(make: Callable[[], nn.Module], size: int, stride: int, padding: int | None) -> None:
     net = opened(make(), (1, 224, 224))
     for field in net.output.fields or ():
@@ -248,12 +374,31 @@ def test_squeezenet_as_derived_by_hand() -> None:
         pytest.skip("the table is not here")
 
     def fire() -> nn.Module:
-        return Lambda(lambda m, x: torch.cat([m.a(m.s(x)), m.b(m.s(x))], 1), s=nn.Conv2d(2, 1, 1), a=nn.Conv2d(1, 1, 1), b=nn.Conv2d(1, 1, 3, padding=1))
+        return Lambda(
+            lambda m, x: torch.cat([m.a(m.s(x)), m.b(m.s(x))], 1),
+            s=nn.Conv2d(2, 1, 1),
+            a=nn.Conv2d(1, 1, 1),
+            b=nn.Conv2d(1, 1, 3, padding=1),
+        )
 
     def pool() -> nn.Module:
         return nn.MaxPool2d(3, 2, ceil_mode=True)
 
-    features = nn.Sequential(nn.Conv2d(1, 2, 3, 2), nn.ReLU(), pool(), fire(), fire(), pool(), fire(), fire(), pool(), fire(), fire(), fire(), fire())
+    features = nn.Sequential(
+        nn.Conv2d(1, 2, 3, 2),
+        nn.ReLU(),
+        pool(),
+        fire(),
+        fire(),
+        pool(),
+        fire(),
+        fire(),
+        pool(),
+        fire(),
+        fire(),
+        fire(),
+        fire(),
+    )
     net = opened(features, (1, 227, 227))
     last = {layer.module.split("@")[0]: layer.fields for layer in net.layers}
     last |= {layer.address: layer.fields for layer in net.layers if layer.operator == "concat"}

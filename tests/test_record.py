@@ -44,18 +44,18 @@ def test_a_table_has_a_row_a_unit_and_a_meaning_a_column(swept: Record) -> None:
 
 
 def test_what_is_not_there_is_named(swept: Record, tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="no measured layer named '5'; .*; name it in --layers when sweeping"):
+    with pytest.raises(UnknownName, match=r"no measured layer named '5'; .*; name it in --layers when sweeping"):
         swept.tally("5")
-    with pytest.raises(UnknownName, match="no embedded layer named '0'; .*; name it in --embed when sweeping"):
+    with pytest.raises(UnknownName, match=r"no embedded layer named '0'; .*; name it in --embed when sweeping"):
         swept.embeddings("0")
-    with pytest.raises(StoreError, match="no record in .*; make one: convscope respond"):
+    with pytest.raises(StoreError, match=r"no record in .*; make one: convscope respond"):
         Record(tmp_path)
 
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.npz"
     path.write_bytes(b"PK\x03\x04 not an archive")
-    with pytest.raises(StoreError, match="cannot read .*state.npz; .*; sweep again into an empty folder"):
+    with pytest.raises(StoreError, match=r"cannot read .*state.npz; .*; sweep again into an empty folder"):
         record.read_state(path)
     record.write_state(path, {"next": 3}, {"0/value": np.arange(3)})
     whole = path.read_bytes()

@@ -19,8 +19,13 @@ LEAF = '"""A leaf."""\nclass LayerCAM:\n    """Which pixels?"""\n'
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package's folders with two leaves and a few factories."""
-    for folder, file, text in (("attributions", "layer_cam", LEAF), ("attributions", "_shared", ""), ("attributions", "__init__", ""),
-                               ("zoo", "resnet", "def resnet18(): ...\ndef _private(): ...\nclass Net: ...\n"), ("zoo", "_blocks", "def block(): ...\n")):
+    for folder, file, text in (
+        ("attributions", "layer_cam", LEAF),
+        ("attributions", "_shared", ""),
+        ("attributions", "__init__", ""),
+        ("zoo", "resnet", "def resnet18(): ...\ndef _private(): ...\nclass Net: ...\n"),
+        ("zoo", "_blocks", "def block(): ...\n"),
+    ):
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / f"{file}.py").write_text(text)
     monkeypatch.setattr(registry, "ROOT", tmp_path)
@@ -42,9 +47,13 @@ def test_factories_are_public_functions(house: Path) -> None:
 
 
 def test_unknown_names_get_the_closest(house: Path) -> None:
-    with pytest.raises(UnknownName, match="no attribution named 'layer-can'; closest: 'layer-cam'; `convscope list attributions` shows all"):
+    with pytest.raises(
+        UnknownName, match="no attribution named 'layer-can'; closest: 'layer-cam'; `convscope list attributions` shows all"
+    ):
         registry.load("attributions", "layer-can")
-    with pytest.raises(UnknownName, match="no architecture named 'resnet19'; closest: 'resnet18'; `convscope list zoo` shows all"):
+    with pytest.raises(
+        UnknownName, match="no architecture named 'resnet19'; closest: 'resnet18'; `convscope list zoo` shows all"
+    ):
         registry.factory("resnet19")
 
 

@@ -150,11 +150,15 @@ CLASSES = ("tabby, tabby cat", "tiger cat", "tiger", "dog", "cat, house cat")
 
 
 def classifier() -> Network:
-    return Network.open(nn.Sequential(nn.Conv2d(1, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(), IMAGE, classes=CLASSES)
+    return Network.open(
+        nn.Sequential(nn.Conv2d(1, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(), IMAGE, classes=CLASSES
+    )
 
 
-@pytest.mark.parametrize(("asked", "index"), [
-    (3, 3), ("3", 3), ("tiger", 2), ("TIGER cat", 1), ("tabby cat", 0), ("cat", 4), ("do", 3), (" dog ", 3)])
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [(3, 3), ("3", 3), ("tiger", 2), ("TIGER cat", 1), ("tabby cat", 0), ("cat", 4), ("do", 3), (" dog ", 3)],
+)
 def test_a_class_goes_by_index_name_synonym_or_beginning(asked: str | int, index: int) -> None:
     net = classifier()
     found = run.target(net, asked, IMAGE)
@@ -168,15 +172,19 @@ def test_without_a_question_it_is_the_highest_class() -> None:
     assert run.target(net, None, IMAGE).index == int(net(IMAGE).argmax())
 
 
-@pytest.mark.parametrize(("asked", "said"), [
-    ("t", "'t' names 3 classes; 0 tabby, tabby cat, 1 tiger cat, 2 tiger; use the index"),
-    (5, "no class 5 in Sequential; it has 5 outputs; use 0 … 4, a class name or a unit address"),
-    (-1, "no class -1 in Sequential; it has 5 outputs"),
-    ("²", "no class or unit named '²'"),
-    ("tigre", "no class or unit named 'tigre'; closest: 'tiger'"),
-    ("0/9", "no unit 9 in 0; it has 5 units"),
-    ("0/1@9,9", r"no position \(9, 9\) in 0; its map is \(6, 6\); positions are row,column and count from 0"),
-    ("2/1@0", r"no position \(0,\) in 2; its map is not there: it is a vector")])
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("t", "'t' names 3 classes; 0 tabby, tabby cat, 1 tiger cat, 2 tiger; use the index"),
+        (5, "no class 5 in Sequential; it has 5 outputs; use 0 … 4, a class name or a unit address"),
+        (-1, "no class -1 in Sequential; it has 5 outputs"),
+        ("²", "no class or unit named '²'"),
+        ("tigre", "no class or unit named 'tigre'; closest: 'tiger'"),
+        ("0/9", "no unit 9 in 0; it has 5 units"),
+        ("0/1@9,9", r"no position \(9, 9\) in 0; its map is \(6, 6\); positions are row,column and count from 0"),
+        ("2/1@0", r"no position \(0,\) in 2; its map is not there: it is a vector"),
+    ],
+)
 def test_wrong_targets_are_refused(asked: str | int, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         run.target(classifier(), asked, IMAGE)
@@ -195,7 +203,7 @@ def test_units_are_scored_at_their_layer() -> None:
 
 
 def test_saved_bytes_by_hand() -> None:
-    """float32: conv keeps its input, ReLU its output, the pool its input (the same tensor: counted once) and int64 indices."""
+    """float32: conv keeps its input, ReLU its output, the pool its input (that tensor: counted once) and int64 indices."""
     net = Network.open(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 3)), IMAGE)
     assert run.saved_bytes(net) == {"0": 4 * 64, "1": 4 * 2 * 36, "2": 8 * 2 * 9, "4": 4 * 18}
     assert {k.address: k.saved for k in net.trace().layers} == {"0": 256, "1": 288, "2": 144, "3": 0, "4": 72}
@@ -216,7 +224,9 @@ def test_a_layer_used_ten_times_keeps_ten_inputs() -> None:
 
 
 def test_saved_bytes_agree_with_autograd_on_the_module() -> None:
-    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.SiLU(), nn.AvgPool2d(2), nn.GroupNorm(2, 4), nn.Sigmoid()).eval()
+    module = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.SiLU(), nn.AvgPool2d(2), nn.GroupNorm(2, 4), nn.Sigmoid()
+    ).eval()
     own = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
     kept: dict[int, Tensor] = {}
 
@@ -228,18 +238,38 @@ def test_saved_bytes_agree_with_autograd_on_the_module() -> None:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         y = module(torch.zeros(1, 1, 8, 8, requires_grad=True))
     assert y.shape == (1, 4, 3, 3)
-    assert sum(run.saved_bytes(Network.open(module, IMAGE)).values()) == sum(t.untyped_storage().nbytes() for t in kept.values())
+    assert sum(run.saved_bytes(Network.open(module, IMAGE)).values()) == sum(
+        t.untyped_storage().nbytes() for t in kept.values()
+    )
 
 
-@pytest.mark.parametrize("family", ["squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5", "resnet18", "densenet121"])
+@pytest.mark.parametrize(
+    "family", ["squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5", "resnet18", "densenet121"]
+)
 def test_torchvision_networks_keep_their_bits(family: str) -> None:
     _same_bits(family, 64)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "size"), [
-    ("alexnet", 64), ("vgg11_bn", 32), ("googlenet", 64), ("inception_v3", 96), ("resnext50_32x4d", 64), ("wide_resnet50_2", 64), ("mobilenet_v2", 64),
-    ("efficientnet_b0", 64), ("efficientnet_v2_s", 64), ("regnet_y_400mf", 64), ("convnext_tiny", 64), ("swin_t", 64), ("vit_b_32", 224), ("maxvit_t", 224)])
+@pytest.mark.parametrize(
+    ("family", "size"),
+    [
+        ("alexnet", 64),
+        ("vgg11_bn", 32),
+        ("googlenet", 64),
+        ("inception_v3", 96),
+        ("resnext50_32x4d", 64),
+        ("wide_resnet50_2", 64),
+        ("mobilenet_v2", 64),
+        ("efficientnet_b0", 64),
+        ("efficientnet_v2_s", 64),
+        ("regnet_y_400mf", 64),
+        ("convnext_tiny", 64),
+        ("swin_t", 64),
+        ("vit_b_32", 224),
+        ("maxvit_t", 224),
+    ],
+)
 def test_every_torchvision_family_keeps_its_bits(family: str, size: int) -> None:
     _same_bits(family, size)
 
@@ -249,7 +279,9 @@ def _same_bits(family: str, size: int) -> None:
     torchvision = shim.torchvision()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        module = torchvision.models.get_model(family, weights=None, **({"init_weights": False} if family in ("googlenet", "inception_v3") else {})).eval()
+        module = torchvision.models.get_model(
+            family, weights=None, **({"init_weights": False} if family in ("googlenet", "inception_v3") else {})
+        ).eval()
         x = torch.randn(2, 3, size, size)
     net = Network.open(module, x)
     with torch.no_grad():

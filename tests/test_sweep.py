@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope import record, store, sweep
+from convscope import record, sweep
 from convscope.collection import Collection
 from convscope.data import open_collection
 from convscope.errors import DataError, ShapeError, StoreError, UsageError
@@ -42,7 +42,15 @@ sweep.Sweep(top=3, batch=8)(net(), digits(), GREY, sys.argv[1], embed=("0",), pr
 def net() -> Network:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 10), nn.LogSoftmax(1))
+        module = nn.Sequential(
+            nn.Conv2d(1, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(36, 10),
+            nn.LogSoftmax(1),
+        )
     return Network.open(module, (1, 8, 8), classes=tuple("0123456789"))
 
 
@@ -67,11 +75,17 @@ def same(a: Path, b: Path) -> bool:
 
 
 def run_script(folder: Path, pause: float = 0.0, *prefix: str) -> subprocess.Popen[bytes]:
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parents[1], Path(__file__).parents[1] / "src")))}
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parents[1], Path(__file__).parents[1] / "src"))),
+    }
     script = folder.parent / "script.py"
     script.write_text(SCRIPT)
     with (folder.parent / "errors.txt").open("wb") as errors:
-        return subprocess.Popen([sys.executable, *prefix, str(script), str(folder), str(pause)], env=env, stdout=errors, stderr=errors)
+        return subprocess.Popen(
+            [sys.executable, *prefix, str(script), str(folder), str(pause)], env=env, stdout=errors, stderr=errors
+        )
 
 
 def said(folder: Path) -> str:
@@ -89,7 +103,9 @@ def test_the_record_agrees_with_a_plain_run(tmp_path: Path) -> None:
     table = found.table("2")
     assert np.allclose(table.columns["top_value"], best.topk(5, 0).values.T, rtol=1e-5)
     assert np.allclose(table.columns["mean"], kept["2"].double().mean((0, 2, 3)), rtol=1e-5)
-    assert np.allclose(table.columns["deviation"], kept["2"].double().movedim(1, 0).flatten(1).std(1, unbiased=False), rtol=1e-5)
+    assert np.allclose(
+        table.columns["deviation"], kept["2"].double().movedim(1, 0).flatten(1).std(1, unbiased=False), rtol=1e-5
+    )
     assert np.allclose(found.embeddings("2"), kept["2"].mean((2, 3)), rtol=1e-4, atol=1e-6)
     assert np.allclose(found.embeddings("5"), kept["5"], rtol=1e-4, atol=1e-5)
     predictions = found.predictions()
@@ -202,13 +218,18 @@ def test_an_unfinished_shard_is_not_merged(tmp_path: Path) -> None:
     Sweep(batch=8)(net(), digits(20), GREY, tmp_path)
     head, arrays = record.read_state(tmp_path / "state.npz")
     record.write_state(tmp_path / "shard-0-of-1.npz", {**head, "next": 1}, arrays)
-    with pytest.raises(StoreError, match="shard 0 of 1 is not finished; it stands at batch 1 of 3; run it again: it goes on"):
+    with pytest.raises(
+        StoreError, match="shard 0 of 1 is not finished; it stands at batch 1 of 3; run it again: it goes on"
+    ):
         sweep.merge(tmp_path, 1)
 
 
 @pytest.mark.slow
 def test_torchrun_gives_the_bits_of_one_process(tmp_path: Path) -> None:
-    for folder, prefix in ((tmp_path / "one", ()), (tmp_path / "two", ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533"))):
+    for folder, prefix in (
+        (tmp_path / "one", ()),
+        (tmp_path / "two", ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533")),
+    ):
         process = run_script(folder, 0.0, *prefix)
         assert process.wait(120) == 0, said(folder)
     assert same(tmp_path / "one", tmp_path / "two")
@@ -243,8 +264,14 @@ def test_unknown_labels_take_no_part_in_class_means(tmp_path: Path) -> None:
     assert total["class_count"].sum() == 30
 
 
-@pytest.mark.parametrize(("measure", "columns"), [
-    ("top", {"maximum", "top_image"}), ("moments", {"mean", "deviation"}), ("all", {"quantiles", "zeros", "selectivity", "preferred"})])
+@pytest.mark.parametrize(
+    ("measure", "columns"),
+    [
+        ("top", {"maximum", "top_image"}),
+        ("moments", {"mean", "deviation"}),
+        ("all", {"quantiles", "zeros", "selectivity", "preferred"}),
+    ],
+)
 def test_what_is_measured(tmp_path: Path, measure: str, columns: set[str]) -> None:
     table = Sweep(batch=16, measure=measure)(net(), digits(40), GREY, tmp_path).table("2")
     assert columns <= set(table.columns)
@@ -253,7 +280,9 @@ def test_what_is_measured(tmp_path: Path, measure: str, columns: set[str]) -> No
 
 def test_questions_that_do_not_fit(tmp_path: Path) -> None:
     small = Preprocess(size=(6, 6), resize="stretch", channels="L")
-    with pytest.raises(ShapeError, match="Sequential takes 1×8×8; the preprocessing makes 1×6×6; give a Preprocess with that size"):
+    with pytest.raises(
+        ShapeError, match="Sequential takes 1×8×8; the preprocessing makes 1×6×6; give a Preprocess with that size"
+    ):
         Sweep()(net(), digits(20), small, tmp_path / "a")
 
     class Bound(nn.Module):
@@ -261,25 +290,25 @@ def test_questions_that_do_not_fit(tmp_path: Path) -> None:
             return x.view(1, -1) * 2
 
     bound = Network.open(Bound(), (1, 8, 8))
-    with pytest.raises(UsageError, match="Bound takes batches of 1 only; asked for 32, and the last may be smaller; sweep with batch=1"):
+    with pytest.raises(
+        UsageError, match="Bound takes batches of 1 only; asked for 32, and the last may be smaller; sweep with batch=1"
+    ):
         Sweep()(bound, digits(20), GREY, tmp_path / "b")
     assert Sweep(batch=1)(bound, digits(5), GREY, tmp_path / "c").counted == 5
     with pytest.raises(UsageError, match=r"Sweep.top must be in \[1, 1000\]; got 0"):
         Sweep(top=0)
 
 
-@pytest.mark.parametrize(("output", "said"), [
-    (torch.tensor([[0.2, 0.8], [1.0, 0.0]]), "probabilities (the outputs add up to 1)"),
-    (torch.tensor([[0.2, 0.8]]).log(), "exp of log-probabilities"),
-    (torch.tensor([[3.0, -1.0]]), "softmax of the outputs"), (torch.tensor([[0.5, 0.9]]), "softmax of the outputs")])
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (torch.tensor([[0.2, 0.8], [1.0, 0.0]]), "probabilities (the outputs add up to 1)"),
+        (torch.tensor([[0.2, 0.8]]).log(), "exp of log-probabilities"),
+        (torch.tensor([[3.0, -1.0]]), "softmax of the outputs"),
+        (torch.tensor([[0.5, 0.9]]), "softmax of the outputs"),
+    ],
+)
 def test_how_outputs_are_read(output: torch.Tensor, said: str) -> None:
     got, how = sweep.probabilities(output)
     assert how == said
     assert torch.allclose(got.sum(1), torch.ones(len(got)), atol=1e-5)
-
-
-def test_states_are_whole_or_absent(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="power cut"), store.atomic(tmp_path / "state.npz") as file:
-        file.write(b"half")
-        raise RuntimeError("power cut")
-    assert not list(tmp_path.iterdir())

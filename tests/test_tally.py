@@ -1,6 +1,7 @@
 """A layer's running numbers against brute force: exact ranking, moments, quantiles; shards merge to the same bits.
 
-Turns red: in `Tally._rank`, `scores >= self.value` -> `scores > self.value`; in `Tree._put`, `if index % 2 == 0` -> `if True`.
+Turns red: in `Tally._rank`, `scores >= self.value` -> `scores > self.value`; in `Tree._put`, `if index % 2 == 0` -> `if
+True`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def maps(n: int, units: int, h: int, w: int, seed: int, levels: int = 0) -> Tens
     return (x * levels).round() / levels if levels else x
 
 
-def filled(x: Tensor, batch: int, labels: np.ndarray | None = None, classes: int = 0, order: list[int] | None = None) -> Tally:
+def filled(
+    x: Tensor, batch: int, labels: np.ndarray | None = None, classes: int = 0, order: list[int] | None = None
+) -> Tally:
     """A tally of all images in batches, taken in any order of batches."""
     made = Tally(x.shape[1], K, classes)
     y = np.full(len(x), -1) if labels is None else labels
@@ -43,7 +46,13 @@ def strongest(x: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return best[order, units], order, where[order, units]
 
 
-@given(n=st.integers(K, 40), batch=st.integers(1, 12), seed=st.integers(0, 10**6), levels=st.sampled_from([0, 1, 2]), backwards=st.booleans())
+@given(
+    n=st.integers(K, 40),
+    batch=st.integers(1, 12),
+    seed=st.integers(0, 10**6),
+    levels=st.sampled_from([0, 1, 2]),
+    backwards=st.booleans(),
+)
 @settings(max_examples=40, deadline=None)
 def test_the_strongest_are_exactly_those(n: int, batch: int, seed: int, levels: int, backwards: bool) -> None:
     x = maps(n, 3, 2, 3, seed, levels)
@@ -103,7 +112,9 @@ def test_class_means_leave_unknown_labels_out() -> None:
         assert total["class_count"][k] == len(mine)
 
 
-@given(n=st.integers(1, 60), batch=st.integers(1, 7), cuts=st.lists(st.integers(0, 60), max_size=2), seed=st.integers(0, 10**6))
+@given(
+    n=st.integers(1, 60), batch=st.integers(1, 7), cuts=st.lists(st.integers(0, 60), max_size=2), seed=st.integers(0, 10**6)
+)
 @settings(max_examples=40, deadline=None)
 def test_shards_merge_to_the_bits_of_one_process(n: int, batch: int, cuts: list[int], seed: int) -> None:
     x = maps(n, 2, 3, 3, seed)
@@ -159,7 +170,12 @@ def test_every_value_lies_in_its_bin(value: float) -> None:
 def test_quantiles_are_within_their_promise() -> None:
     rng = np.random.default_rng(0)
     levels = np.array([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99])
-    for values in (rng.normal(size=20000), rng.lognormal(size=20000), rng.normal(size=20000) + 30, np.maximum(rng.normal(size=20000), 0)):
+    for values in (
+        rng.normal(size=20000),
+        rng.lognormal(size=20000),
+        rng.normal(size=20000) + 30,
+        np.maximum(rng.normal(size=20000), 0),
+    ):
         values = values.astype(np.float32)
         histogram = np.bincount(bin_of(torch.from_numpy(values)).numpy(), minlength=tally.BINS)[None]
         got, true = quantiles(histogram, levels)[0], np.quantile(values, levels, method="inverted_cdf")

@@ -1,8 +1,8 @@
 """Unit addresses, spelled the same in Python, command line, URL and store.
 
-    layer4.1.conv2            a layer (one call in the graph; the second call of a reused module is 'relu:1')
-    layer4.1.conv2/37         its channel 37
-    layer4.1.conv2/37@5,9     that channel at row 5, column 9 of the map
+layer4.1.conv2            a layer (one call in the graph; the second call of a reused module is 'relu:1')
+layer4.1.conv2/37         its channel 37
+layer4.1.conv2/37@5,9     that channel at row 5, column 9 of the map
 """
 
 from __future__ import annotations
@@ -36,10 +36,15 @@ def parse(text: str) -> Unit:
     """
     found = _UNIT.match(text.strip())
     if found is None:
-        raise UsageError(f"{text!r} is no unit address", "expected layer, layer/channel or layer/channel@row,column",
-                         "for example 'features.3/17@5,9'")
+        raise UsageError(
+            f"{text!r} is no unit address",
+            "expected layer, layer/channel or layer/channel@row,column",
+            "for example 'features.3/17@5,9'",
+        )
     channel, at = found["channel"], found["at"]
-    return Unit(found["layer"], None if channel is None else int(channel), None if at is None else tuple(map(int, at.split(","))))
+    return Unit(
+        found["layer"], None if channel is None else int(channel), None if at is None else tuple(map(int, at.split(",")))
+    )
 
 
 def slug(address: str) -> str:

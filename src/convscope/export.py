@@ -4,8 +4,9 @@
 dropout gone, in-place operations made functional, every reused module a call of its own. The batch axis stays free.
 
 The user's module is never touched: a *twin* shares its tensors but has its own `__dict__`, flags and containers, and is the
-one that is switched to evaluation and traced. Whatever `forward` writes on `self` lands on the twin. Forward hooks are part of
-the network (pruning and weight norm are hooks, and others may change values), so they run while it is traced; notes say so.
+one that is switched to evaluation and traced. Whatever `forward` writes on `self` lands on the twin. Forward hooks are
+part of the network (pruning and weight norm are hooks, and others may change values), so they run while it is traced;
+notes say so.
 """
 
 from __future__ import annotations
@@ -67,10 +68,13 @@ def twin(module: nn.Module) -> nn.Module:
 
 
 def as_inputs(example: Any, module: nn.Module) -> Inputs:
-    """What to call the module with: a tensor, a shape `(C, H, W)` or `(B, C, H, W)`, a tuple of tensors, or a dict of keywords."""
+    """What to call the module with: a tensor, a shape `(C, H, W)` or `(B, C, H, W)`, a tuple of inputs, or a dict."""
     if example is None:
-        raise UsageError("which input does this network take?", "no example was given",
-                         "pass example=tensor or example=(3, 224, 224); on the command line --input 3x224x224")
+        raise UsageError(
+            "which input does this network take?",
+            "no example was given",
+            "pass example=tensor or example=(3, 224, 224); on the command line --input 3x224x224",
+        )
     if isinstance(example, Tensor):
         return (example,), {}
     if isinstance(example, Mapping):
@@ -81,8 +85,11 @@ def as_inputs(example: Any, module: nn.Module) -> Inputs:
         return tuple(example), {}
     if hasattr(example, "__array__"):
         return (torch.as_tensor(example),), {}
-    raise UsageError(f"cannot use {type(example).__name__} as an example input", "expected a tensor, a shape, a tuple of tensors "
-                     "or a dict of keyword inputs", "for example example=torch.rand(1, 3, 224, 224)")
+    raise UsageError(
+        f"cannot use {type(example).__name__} as an example input",
+        "expected a tensor, a shape, a tuple of tensors or a dict of keyword inputs",
+        "for example example=torch.rand(1, 3, 224, 224)",
+    )
 
 
 def random_input(shape: tuple[int, ...], module: nn.Module) -> Tensor:
@@ -125,7 +132,9 @@ def export(module: nn.Module, inputs: Inputs) -> Exported:
         program = _export(module, pair, batch_free=True)
         if _row_per_image(program):
             return Exported(program, None, hooks)
-    except ExportError as problem:  # tried again with the batch as given, which reports what is wrong with the network itself
+    except (
+        ExportError
+    ) as problem:  # tried again with the batch as given, which reports what is wrong with the network itself
         reason = f"with two examples it says: {problem.found[:160]}"
     program = _export(module, inputs, batch_free=False)
     return Exported(program, batch, (f"the batch is bound to {batch}: {reason}", *hooks))
@@ -133,7 +142,7 @@ def export(module: nn.Module, inputs: Inputs) -> Exported:
 
 def _row_per_image(program: ExportedProgram) -> bool:
     """Is the first axis of the input free, and does every tensor that comes out have one entry an image?"""
-    named = {n.name: n.meta["val"] for n in program.graph.nodes if n.op != "output"}
+    named = {n.name: n.meta.get("val") for n in program.graph.nodes}
     first = next(named[name] for name in program.graph_signature.user_inputs if isinstance(named.get(name), Tensor))
     outputs = [named[name] for name in program.graph_signature.user_outputs if isinstance(named.get(name), Tensor)]
     free = not isinstance(first.shape[0], int)
@@ -144,11 +153,18 @@ def _check_ready(module: nn.Module) -> None:
     tensors = [*module.named_parameters(), *module.named_buffers()]
     lazy = next((k for k, v in tensors if isinstance(v, (nn.UninitializedParameter, nn.UninitializedBuffer))), None)
     if lazy is not None:
-        raise ExportError(f"{type(module).__name__} is lazy: {lazy} has no size yet", "it takes its sizes from a first input", "run it once")
+        raise ExportError(
+            f"{type(module).__name__} is lazy: {lazy} has no size yet",
+            "it takes its sizes from a first input",
+            "run it once",
+        )
     meta = next((k for k, v in tensors if v.device.type == "meta"), None)
     if meta is not None:
-        raise ExportError(f"{type(module).__name__} is on the meta device", f"{meta} has a size but no numbers",
-                          "give it numbers: module.to_empty(device='cpu') and load_state_dict")
+        raise ExportError(
+            f"{type(module).__name__} is on the meta device",
+            f"{meta} has a size but no numbers",
+            "give it numbers: module.to_empty(device='cpu') and load_state_dict",
+        )
 
 
 def _hooks_note(module: nn.Module) -> tuple[str, ...]:
@@ -164,7 +180,7 @@ def _export(module: nn.Module, inputs: Inputs, batch_free: bool) -> ExportedProg
             shapes = _axes(inspect.signature(module.forward).bind(*args, **kwargs).arguments) if batch_free else None
             program = torch.export.export(twin(module), args, kwargs or None, dynamic_shapes=shapes, strict=False)
             return program.run_decompositions({})
-        except Exception as problem:  # noqa: BLE001 - a user's forward can fail in any way while it is traced
+        except Exception as problem:  # a user's forward can fail in any way while it is traced
             raise explain(problem, module) from problem
 
 
@@ -213,18 +229,36 @@ def explain(problem: Exception, module: nn.Module) -> ExportError:
     line = _user_line(problem)
     first = text.splitlines()[0] if text else type(problem).__name__
     where = f"at {line}" if line else "no line of your own code is on the stack"
-    if re.search(r"data-dependent|GuardOnDataDependent|Could not guard|_local_scalar_dense|Cannot branch", type(problem).__name__ + text):
-        return ExportError(f"{type(module).__name__} decides on the values of its data, so it is no single graph", where,
-                           "replace the branch by torch.where or torch.cond, or open the part before it")
+    if re.search(
+        r"data-dependent|GuardOnDataDependent|Could not guard|_local_scalar_dense|Cannot branch",
+        type(problem).__name__ + text,
+    ):
+        return ExportError(
+            f"{type(module).__name__} decides on the values of its data, so it is no single graph",
+            where,
+            "replace the branch by torch.where or torch.cond, or open the part before it",
+        )
     if re.search(r"should be the same|same dtype|expected (m1|mat1) and|expected scalar type", text):
-        return ExportError(f"{type(module).__name__} does not accept this type of input", f"{first} ({where})",
-                           "give the example in the network's own type, e.g. example.to(next(net.parameters()).dtype)")
-    if re.search(r"mat1 and mat2|same reduction dim|size mismatch|Expected.*(channels|size)|must match|invalid for input of size|Kernel size can't be greater"
-                 r"|expected input|Output size is too small", text):
-        return ExportError(f"{type(module).__name__} does not accept this input", f"{first} ({where})",
-                           "give the input size it was built for: --input CxHxW, or example=…")
-    return ExportError(f"{type(module).__name__} cannot be turned into a graph", f"{type(problem).__name__}: {first[:200]} ({where})",
-                       "change that line, or open a submodule")
+        return ExportError(
+            f"{type(module).__name__} does not accept this type of input",
+            f"{first} ({where})",
+            "give the example in the network's own type, e.g. example.to(next(net.parameters()).dtype)",
+        )
+    if re.search(
+        r"mat1 and mat2|same reduction dim|size mismatch|Expected.*(channels|size)|must match|invalid for input of size"
+        r"|Kernel size can't be greater|expected input|Output size is too small",
+        text,
+    ):
+        return ExportError(
+            f"{type(module).__name__} does not accept this input",
+            f"{first} ({where})",
+            "give the input size it was built for: --input CxHxW, or example=…",
+        )
+    return ExportError(
+        f"{type(module).__name__} cannot be turned into a graph",
+        f"{type(problem).__name__}: {first[:200]} ({where})",
+        "change that line, or open a submodule",
+    )
 
 
 def _user_line(problem: BaseException) -> str:

@@ -1,4 +1,5 @@
-"""A private copy of a network that runs faster and answers the same: channels-last weights, batch norm folded into its convolution.
+"""A private copy of a network that runs faster and answers the same: channels-last weights, batch norm folded into its
+convolution.
 
 Folding (Jacob et al. 2018): w' = w·γ/√(σ² + ε), b' = (b − μ)·γ/√(σ² + ε) + β. It is done only where the convolution feeds
 nothing but the batch norm *and* nobody asked to see the convolution's own output. Equal to the original up to rounding.
@@ -79,19 +80,23 @@ def _fold(norm: Node, tensors: dict[str, Tensor], by_node: dict[str, Layer]) -> 
     """Fold one batch norm into the convolution before it, if that changes nothing that anybody sees."""
     if norm.op != "call_function" or layers.op_name(norm) != "_native_batch_norm_legit_no_training":
         return False
-    conv, gamma, beta, mean, variance = norm.args[:5]
-    epsilon = norm.args[6]
-    parts = (conv, gamma, beta, mean, variance)
-    if not all(isinstance(p, Node) for p in parts) or layers.op_name(conv) not in ("conv1d", "conv2d", "conv3d"):  # type: ignore[arg-type]
+    arguments: tuple[Any, ...] = norm.args
+    parts, epsilon = arguments[:5], arguments[6]
+    conv, beta = arguments[0], arguments[2]
+    if not all(isinstance(p, Node) for p in parts) or layers.op_name(conv) not in ("conv1d", "conv2d", "conv3d"):
         return False
-    assert isinstance(conv, Node)
-    weight = conv.args[1]
-    bias = conv.args[2] if len(conv.args) > 2 else None
-    alone = len(conv.users) == 1 and isinstance(weight, Node) and len(weight.users) == 1 and len(beta.users) == 1  # type: ignore[union-attr]
-    if not alone or conv.name in by_node or weight.name not in tensors or (isinstance(bias, Node) and bias.name not in tensors):
+    weight: Any = conv.args[1]
+    bias: Any = conv.args[2] if len(conv.args) > 2 else None
+    alone = len(conv.users) == 1 and isinstance(weight, Node) and len(weight.users) == 1 and len(beta.users) == 1
+    if (
+        not alone
+        or conv.name in by_node
+        or weight.name not in tensors
+        or (isinstance(bias, Node) and bias.name not in tensors)
+    ):
         return False
-    names = {k: p.name for k, p in zip(("gamma", "beta", "mean", "variance"), parts[1:], strict=True)}  # type: ignore[union-attr]
-    scale = tensors[names["gamma"]] / torch.sqrt(tensors[names["variance"]] + epsilon)  # type: ignore[operator]
+    names = {k: p.name for k, p in zip(("gamma", "beta", "mean", "variance"), parts[1:], strict=True)}
+    scale = tensors[names["gamma"]] / torch.sqrt(tensors[names["variance"]] + epsilon)
     w = tensors[weight.name]
     b = tensors[bias.name] if isinstance(bias, Node) else torch.zeros_like(tensors[names["mean"]])
     tensors[weight.name] = _channels_last(w * scale.reshape(-1, *[1] * (w.ndim - 1)))

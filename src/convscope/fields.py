@@ -1,4 +1,5 @@
-"""A method's dataclass fields are its parameters, said once: here they become checks, command-line options, web forms and docs.
+"""A method's dataclass fields are its parameters, said once: here they become checks, command-line options, web forms
+and docs.
 
     @dataclass(frozen=True)
     class Occlusion:
@@ -56,18 +57,19 @@ def validate(method: Any) -> None:
     """Raise UsageError if a field is out of its range, of the wrong type or not among its choices."""
     name = type(method).__name__
     for p in describe(method):
-        value = getattr(method, p.name)
+        value: Any = getattr(method, p.name)
         if value is None and p.type.endswith("| None"):
             continue
         kind = p.type.removesuffix("| None").strip()
         wanted = {"int": int, "float": (int, float), "bool": bool, "str": str}.get(kind)
         if wanted is not None and (not isinstance(value, wanted) or (isinstance(value, bool) and kind != "bool")):
             raise UsageError(f"{name}.{p.name} must be {kind}", f"got {value!r}", p.help)
-        if isinstance(value, float) and not math.isfinite(value):
+        number: Any = getattr(method, p.name)  # unnarrowed
+        if kind == "float" and not math.isfinite(number):
             raise UsageError(f"{name}.{p.name} must be a finite number", f"got {value!r}", p.help)
         if p.choices and value not in p.choices:
             raise UsageError(f"{name}.{p.name} must be one of {', '.join(p.choices)}", f"got {value!r}", p.help)
-        if (p.low is not None and value < p.low) or (p.high is not None and value > p.high):
+        if (p.low is not None and number < p.low) or (p.high is not None and number > p.high):
             interval = f"[{'−∞' if p.low is None else p.low}, {'∞' if p.high is None else p.high}]"
             raise UsageError(f"{name}.{p.name} must be in {interval}", f"got {value!r}", p.help)
 

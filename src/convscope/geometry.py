@@ -19,8 +19,15 @@ from fractions import Fraction
 from convscope.errors import ShapeError
 
 
-def output_size(n: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, ceil_mode: bool = False,
-                padding_end: int | None = None) -> int:
+def output_size(
+    n: int,
+    kernel: int,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+    padding_end: int | None = None,
+) -> int:
     """How many positions does a window have along an axis of `n` pixels? (`ceil_mode` as in PyTorch's pooling.)
 
     >>> output_size(224, kernel=11, stride=4, padding=2)
@@ -30,8 +37,11 @@ def output_size(n: int, kernel: int, stride: int = 1, padding: int = 0, dilation
     room = n + padding + end - dilation * (kernel - 1) - 1
     if room < 0:
         reach = dilation * (kernel - 1) + 1
-        raise ShapeError(f"a window of {reach} pixels does not fit into {n} + {padding} + {end}",
-                         f"it is {-room} too large", "use a larger image, a smaller kernel or more padding")
+        raise ShapeError(
+            f"a window of {reach} pixels does not fit into {n} + {padding} + {end}",
+            f"it is {-room} too large",
+            "use a larger image, a smaller kernel or more padding",
+        )
     if not ceil_mode:
         return room // stride + 1
     out = -(-room // stride) + 1
@@ -39,8 +49,9 @@ def output_size(n: int, kernel: int, stride: int = 1, padding: int = 0, dilation
     return out - 1 if (out - 1) * stride >= n + padding else out
 
 
-def transposed_output_size(n: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1,
-                           output_padding: int = 0) -> int:
+def transposed_output_size(
+    n: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, output_padding: int = 0
+) -> int:
     """The size that a transposed convolution makes: (n − 1)·s − 2p + d·(k − 1) + output_padding + 1.
 
     >>> transposed_output_size(7, kernel=4, stride=2, padding=1)
@@ -48,8 +59,11 @@ def transposed_output_size(n: int, kernel: int, stride: int = 1, padding: int = 
     """
     out = (n - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1
     if out <= 0:
-        raise ShapeError(f"a transposed window over {n} pixels has {out} outputs", f"padding {padding} takes all away",
-                         "use less padding or a larger kernel")
+        raise ShapeError(
+            f"a transposed window over {n} pixels has {out} outputs",
+            f"padding {padding} takes all away",
+            "use less padding or a larger kernel",
+        )
     return out
 
 
@@ -87,8 +101,9 @@ class Field:
     """Receptive field along one axis, in input pixels: position `i` sees `start + i·stride … + size − 1`.
 
     `size` None means the whole axis, whatever its length. `stride` and `start` are fractions below an upsampling.
-    `aligned` is False where branches of unequal stride met or a map was enlarged: the field is then a hull, and positions see
-    parts of it. Padding counts as nothing: under mirrored or circular padding a border position also sees pixels inside.
+    `aligned` is False where branches of unequal stride met or a map was enlarged: the field is then a hull, and
+    positions see parts of it. Padding counts as nothing: under mirrored or circular padding a border position also sees
+    pixels inside.
     """
 
     size: int | None = 1
@@ -108,10 +123,18 @@ class Field:
         assert isinstance(window, Window)
         span = window.dilation * (window.kernel - 1)
         if window.transposed:
-            # Output i hears the inputs j with i = j·s − p + t·d, hence (i + p − span)/s ≤ j ≤ (i + p)/s: a hull, as j is whole.
+            # Output i hears the inputs j with i = j·s − p + t·d, hence (i + p − span)/s ≤ j ≤ (i + p)/s: a hull, as j is
+            # whole.
             first = Fraction(window.padding - span, window.stride)
-            return Field(self._wider(Fraction(span, window.stride)), self.stride / window.stride, self.start + first * self.stride, False)
-        return Field(self._wider(Fraction(span)), self.stride * window.stride, self.start - window.padding * self.stride, self.aligned)
+            return Field(
+                self._wider(Fraction(span, window.stride)),
+                self.stride / window.stride,
+                self.start + first * self.stride,
+                False,
+            )
+        return Field(
+            self._wider(Fraction(span)), self.stride * window.stride, self.start - window.padding * self.stride, self.aligned
+        )
 
     def _wider(self, steps: Fraction) -> int:
         """The size in whole pixels after looking `steps` positions further."""

@@ -1,7 +1,8 @@
 """From an exported graph to the layers that a person knows.
 
-A layer is one *call* that computes on the input: a node of the graph, less the plumbing (tuple access, copies, symbolic sizes,
-constants, permutations that cancel). Nothing is removed from the graph that runs; plumbing is only left out of the list.
+A layer is one *call* that computes on the input: a node of the graph, less the plumbing (tuple access, copies, symbolic
+sizes, constants, permutations that cancel). Nothing is removed from the graph that runs; plumbing is only left out of
+the list.
 """
 
 from __future__ import annotations
@@ -22,7 +23,18 @@ from convscope.operators.conv import Conv
 from convscope.results import Layer
 
 Shape = tuple[int, ...]
-_PLUMBING = {"getitem", "clone", "alias", "detach", "contiguous", "lift_fresh_copy", "_to_copy", "to", "sym_size", "_assert_tensor_metadata"}
+_PLUMBING = {
+    "getitem",
+    "clone",
+    "alias",
+    "detach",
+    "contiguous",
+    "lift_fresh_copy",
+    "_to_copy",
+    "to",
+    "sym_size",
+    "_assert_tensor_metadata",
+}
 _COPIES = _PLUMBING - {"sym_size", "_assert_tensor_metadata"}  # plumbing whose value is its input's value
 
 
@@ -35,14 +47,17 @@ def op_name(node: Node) -> str:
 # Modules that people know as one layer and that fall into many operations (they hold no other module).
 _WHOLE = {"LocalResponseNorm": "local_response_norm", "BatchNormalization": "batch_norm", "RMSNorm": "rms_norm"}
 _EVERYDAY = {
-    "view": "reshape", "_unsafe_view": "reshape", "hardtanh": "clip", "cat": "concat",
+    "view": "reshape",
+    "_unsafe_view": "reshape",
+    "hardtanh": "clip",
+    "cat": "concat",
     "clone": "dropout",  # the only copies that are shown are those of a dropout module
     "max_pool2d_with_indices": "max_pool2d",
 }
 
 
 def shown_name(node: Node) -> str:
-    """The operation as a person knows it: 'batch_norm' for _native_batch_norm_legit_no_training, 'flatten' for a view to a vector."""
+    """The operation as a person knows it: 'batch_norm' for _native_batch_norm_legit_no_training, 'flatten' for a view."""
     name = op_name(node)
     if "batch_norm" in name:
         return "batch_norm"
@@ -93,7 +108,9 @@ def tensor_arguments(node: Node) -> tuple[list[Node | None], dict[str, Any]]:
 
 def _is_tensor(node: Node) -> bool:
     value = node.meta.get("val")
-    return isinstance(value, torch.Tensor) or (isinstance(value, (tuple, list)) and any(isinstance(v, torch.Tensor) for v in value))
+    return isinstance(value, torch.Tensor) or (
+        isinstance(value, (tuple, list)) and any(isinstance(v, torch.Tensor) for v in value)
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -108,7 +125,8 @@ def _plain(value: Any) -> Any:
 def layers_of(program: ExportedProgram, sizes: dict[str, int], buffers: set[str]) -> tuple[Layer, ...]:
     """All layers of a graph, in the order in which they run.
 
-    `sizes` gives the number of elements of each parameter placeholder by node name; `buffers` names those that are not learned.
+    `sizes` gives the number of elements of each parameter placeholder by node name; `buffers` names those that are not
+    learned.
     """
     reading = _Reading(program, sizes, buffers)
     shown = [node for node in program.graph.nodes if reading.is_layer(node)]
@@ -124,7 +142,9 @@ def behind(program: ExportedProgram, at: int, by_node: dict[str, Layer]) -> Laye
     while node.name not in by_node:
         before = [n for n in node.all_input_nodes if n.op == "call_function"]
         if not before:
-            raise ExportError("the network returns its input", "no layer computes its first output", "let forward return what it computes")
+            raise ExportError(
+                "the network returns its input", "no layer computes its first output", "let forward return what it computes"
+            )
         node = before[0]
     return by_node[node.name]
 
@@ -187,15 +207,20 @@ class _Reading:
             path, kind = _module(node)
             if node in self.live and node.op == "call_function" and kind.rsplit(".", 1)[-1] in _WHOLE:
                 calls.setdefault(path, []).append(node)
-        return {made[-1]: made for made in calls.values()
-                if len(made) > 1 and all(user in made for node in made[:-1] for user in node.users if user in self.live)}
+        return {
+            made[-1]: made
+            for made in calls.values()
+            if len(made) > 1 and all(user in made for node in made[:-1] for user in node.users if user in self.live)
+        }
 
     def is_layer(self, node: Node) -> bool:
         if node not in self.live or node.op != "call_function" or node in self.cancelled or node in self.inside:
             return False
         if node in self.groups:
             return True
-        if op_name(node) in ("slice", "expand") and shape_of(node.meta["val"]) == shape_of(node.all_input_nodes[0].meta["val"]):
+        if op_name(node) in ("slice", "expand") and shape_of(node.meta["val"]) == shape_of(
+            node.all_input_nodes[0].meta["val"]
+        ):
             return False  # x[:, 3:] also slices the batch, and takes all of it
         return op_name(node) not in _PLUMBING or (op_name(node) == "clone" and "Dropout" in _module(node)[1])
 
@@ -218,7 +243,10 @@ class _Reading:
         path, kind = _module(node)
         data = [t for t in tensors if t in self.live]
         return Layer(
-            address=address, operator=shown_name(node) if len(calls) == 1 else _WHOLE[kind.rsplit(".", 1)[-1]], input_shapes=_shapes(data, 1), output_shape=out,
+            address=address,
+            operator=shown_name(node) if len(calls) == 1 else _WHOLE[kind.rsplit(".", 1)[-1]],
+            input_shapes=_shapes(data, 1),
+            output_shape=out,
             parents=tuple(dict.fromkeys(self._parent(t, where) for t in data if t is not None)),
             parameters=sum(self.sizes.get(t.name, 0) for t in mine if t.name not in self.buffers),
             unshared=operator.parameters_without_sharing(*shapes) if isinstance(operator, Conv) else None,
@@ -226,8 +254,12 @@ class _Reading:
             macs=operator.macs(*shapes) if operator is not None else 0,
             fields=None if sight is None else sight.shown,
             settings={k: v for k, v in settings.items() if v not in (None, [])},
-            module=path, module_type=kind.rsplit(".", 1)[-1], source=_source(node), node=node.name,
-            unit_axis=sight.unit_dim if sight is not None else (1 if len(out) > 1 else None))
+            module=path,
+            module_type=kind.rsplit(".", 1)[-1],
+            source=_source(node),
+            node=node.name,
+            unit_axis=sight.unit_dim if sight is not None else (1 if len(out) > 1 else None),
+        )
 
     def _parent(self, node: Node, where: dict[Node, str]) -> str:
         """The layer that a value comes from, through plumbing."""
@@ -266,7 +298,7 @@ def _module(node: Node) -> tuple[str, str]:
 
 
 def _addresses(nodes: list[Node]) -> dict[Node, str]:
-    """A module that made one call lends it its path; several calls in one module are told apart by operation, then by number."""
+    """A module that made one call lends it its path; several calls in one are told apart by operation, then by number."""
     made = collections.Counter(_module(node)[0] for node in nodes)
     parents = {path.rsplit("@")[0].rsplit(".", i + 1)[0] for path in made for i in range(path.count("."))}
     taken: collections.Counter[str] = collections.Counter()

@@ -53,8 +53,11 @@ class Network:
     def open(cls, module: nn.Module, example: Any, name: str = "", **facts: Any) -> Network:
         """Export `module` and read its layers. `facts`: reference, classes, preprocess, notes."""
         if isinstance(module, torch.jit.ScriptModule):
-            raise ExportError(f"{type(module).__name__} is TorchScript", "its Python code is gone and TorchScript is no longer developed",
-                              "open the Python module it was made from, or a torch.export .pt2 file")
+            raise ExportError(
+                f"{type(module).__name__} is TorchScript",
+                "its Python code is gone and TorchScript is no longer developed",
+                "open the Python module it was made from, or a torch.export .pt2 file",
+            )
         module = export.bare(module)
         exported = export.export(module, export.as_inputs(example, module))
         return cls.of(exported, module, name or type(module).__name__, **facts)
@@ -68,24 +71,34 @@ class Network:
             if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
                 assert spec.target is not None
                 kept = program.state_dict if spec.target in program.state_dict else program.constants
-                tensors[spec.arg.name] = kept[spec.target].detach()
+                tensors[spec.arg.name] = _tensor(kept[spec.target])
                 names[spec.arg.name] = spec.target
                 if spec.kind == InputKind.BUFFER:
                     buffers.add(spec.arg.name)
             elif spec.kind == InputKind.CONSTANT_TENSOR:
                 assert spec.target is not None
-                tensors[spec.arg.name] = program.constants[spec.target].detach()
+                tensors[spec.arg.name] = _tensor(program.constants[spec.target])
                 buffers.add(spec.arg.name)
         sizes = {key: value.numel() for key, value in tensors.items()}
         found = layers.layers_of(program, sizes, buffers)
         if not found:
-            raise ExportError(f"{name} computes nothing", "its graph has no operation on the input", "open a network with at least one layer")
-        mirrored = [layer.address for layer in found if _reads_inside(layer)]
-        border = (f"receptive fields leave out that {', '.join(mirrored[:3])}{' …' if len(mirrored) > 3 else ''} read the image's other pixels at the "
-                  "border (mirrored, replicated or circular padding)",) if mirrored else ()
-        notes = tuple(dict.fromkeys((*exported.notes, *facts.pop("notes", ()), *border)))
-        return cls(name, program, tensors, names, found, exported.batch, notes=notes,
-                   module=None if module is None else export.twin(module), **facts)
+            raise ExportError(
+                f"{name} computes nothing",
+                "its graph has no operation on the input",
+                "open a network with at least one layer",
+            )
+        notes = tuple(dict.fromkeys((*exported.notes, *facts.pop("notes", ()), *_border_notes(found))))
+        return cls(
+            name,
+            program,
+            tensors,
+            names,
+            found,
+            exported.batch,
+            notes=notes,
+            module=None if module is None else export.twin(module),
+            **facts,
+        )
 
     # ---- what is in it -----------------------------------------------------------------------------------------------
 
@@ -123,12 +136,18 @@ class Network:
 
     @functools.cached_property
     def output_at(self) -> int:
-        """Which of the graph's outputs is the network's answer: the first tensor that `forward` returns (changed buffers come before)."""
+        """Which graph output is the answer? The first tensor that `forward` returns; changed buffers come before it."""
         specs = self.program.graph_signature.output_specs
-        tensors = (at for at, spec in enumerate(specs) if spec.kind == OutputKind.USER_OUTPUT and isinstance(spec.arg, TensorArgument))
+        tensors = (
+            at
+            for at, spec in enumerate(specs)
+            if spec.kind == OutputKind.USER_OUTPUT and isinstance(spec.arg, TensorArgument)
+        )
         found = next(tensors, None)
         if found is None:
-            raise ExportError(f"{self.name} returns no tensor", "its outputs are plain values", "let forward return a tensor first")
+            raise ExportError(
+                f"{self.name} returns no tensor", "its outputs are plain values", "let forward return a tensor first"
+            )
         return found
 
     @functools.cached_property
@@ -159,13 +178,22 @@ class Network:
         layer = self[found.layer]
         units = units_of(layer)
         if found.channel is not None and (units is None or found.channel >= units):
-            raise UnknownName(f"no unit {found.channel} in {layer.address}", f"it has {units or 'no'} units (output {shape_text(layer)})",
-                              f"use 0 … {units - 1}" if units else "choose a layer with channels")
+            raise UnknownName(
+                f"no unit {found.channel} in {layer.address}",
+                f"it has {units or 'no'} units (output {shape_text(layer)})",
+                f"use 0 … {units - 1}" if units else "choose a layer with channels",
+            )
         size = map_of(layer)
-        if found.position is not None and (size is None or len(size) != len(found.position)
-                                           or any(p >= n for p, n in zip(found.position, size, strict=True))):
-            raise UnknownName(f"no position {found.position} in {layer.address}", f"its map is {size or 'not there: it is a vector'}",
-                              "positions are row,column and count from 0")
+        if found.position is not None and (
+            size is None
+            or len(size) != len(found.position)
+            or any(p >= n for p, n in zip(found.position, size, strict=True))
+        ):
+            raise UnknownName(
+                f"no position {found.position} in {layer.address}",
+                f"its map is {size or 'not there: it is a vector'}",
+                "positions are row,column and count from 0",
+            )
         return found
 
     def origin(self, method: object = "", x: Tensor | None = None, seed: int | None = None) -> Origin:
@@ -184,10 +212,15 @@ class Network:
         if value.ndim == len(wanted) - 1 and len(wanted) > 1:
             value = value[None]
         if value.ndim != len(wanted) or (len(wanted) > 1 and value.shape[1] != wanted[1]):
-            raise ShapeError(f"{self.name} takes B×{'×'.join(map(str, wanted[1:]))}", f"got {'×'.join(map(str, value.shape))}",
-                             "mind the order: batch, channel, height, width")
+            raise ShapeError(
+                f"{self.name} takes B×{'×'.join(map(str, wanted[1:]))}",
+                f"got {'×'.join(map(str, value.shape))}",
+                "mind the order: batch, channel, height, width",
+            )
         if self.batch is not None and value.shape[0] != self.batch:
-            raise ShapeError(f"{self.name} takes batches of {self.batch} only", f"got {value.shape[0]} images", "; ".join(self.notes[:1]))
+            raise ShapeError(
+                f"{self.name} takes batches of {self.batch} only", f"got {value.shape[0]} images", "; ".join(self.notes[:1])
+            )
         if value.shape[0] == 0:
             raise ShapeError("the batch is empty", f"got {tuple(value.shape)}", "give at least one image")
         return value.to(dtype=self.dtype, device=self.device)
@@ -199,12 +232,22 @@ class Network:
             return self
         if wanted not in self._at:
             if self.module is None:
-                raise ShapeError(f"{self.name} takes {'×'.join(map(str, self.input_shape[1:]))}", f"got {'×'.join(map(str, wanted))}",
-                                 "only a network opened from a module or a dynamic .pt2 can change its size")
+                raise ShapeError(
+                    f"{self.name} takes {'×'.join(map(str, self.input_shape[1:]))}",
+                    f"got {'×'.join(map(str, wanted))}",
+                    "only a network opened from a module or a dynamic .pt2 can change its size",
+                )
             example = torch.zeros((self.batch or 1, *wanted), dtype=self.dtype, device=self.device)
             exported = export.export(self.module, ((example,), {}))
-            other = Network.of(exported, self.module, self.name, reference=self.reference, classes=self.classes, preprocess=self.preprocess,
-                               notes=self.notes)
+            other = Network.of(
+                exported,
+                self.module,
+                self.name,
+                reference=self.reference,
+                classes=self.classes,
+                preprocess=self.preprocess,
+                notes=self.notes,
+            )
             # Tensors stay this network's own: they may have been moved or cast since it was opened.
             self._at[wanted] = replace(other, tensors={k: self.tensors.get(k, v) for k, v in other.tensors.items()})
         return self._at[wanted]
@@ -219,7 +262,7 @@ class Network:
         return self.run(x).output
 
     def trace(self, measure: bool = True) -> Trace:
-        """Every layer: sizes, parameters, MACs, receptive field, and, when `measure`, the bytes kept for the backward pass."""
+        """Every layer: sizes, parameters, MACs, receptive field, and, if `measure`, the bytes kept for the backward pass."""
         found, notes = self.layers, self.notes
         if measure:
             saved = run.saved_bytes(self)
@@ -234,14 +277,25 @@ class Network:
         if dtype in (None, self.dtype) and (device is None or torch.device(device) == self.device):
             return self
         if self.module is None:
-            raise UsageError(f"{self.name} cannot change its type", "it was opened without a module", "open it again from its module")
+            raise UsageError(
+                f"{self.name} cannot change its type", "it was opened without a module", "open it again from its module"
+            )
         import copy
 
         module = copy.deepcopy(self.module).to(dtype=dtype, device=device)
-        example = torch.zeros((self.batch or 1, *self.input_shape[1:]), dtype=dtype or self.dtype, device=device or self.device)
+        example = torch.zeros(
+            (self.batch or 1, *self.input_shape[1:]), dtype=dtype or self.dtype, device=device or self.device
+        )
         exported = export.export(module, ((example,), {}))
-        return Network.of(exported, module, self.name, reference=self.reference, classes=self.classes, preprocess=self.preprocess,
-                               notes=self.notes)
+        return Network.of(
+            exported,
+            module,
+            self.name,
+            reference=self.reference,
+            classes=self.classes,
+            preprocess=self.preprocess,
+            notes=self.notes,
+        )
 
     def __repr__(self) -> str:
         size = "×".join(map(str, self.input_shape[1:]))
@@ -249,10 +303,23 @@ class Network:
         return f"Network({self.name}, input {size}, {len(self.layers)} layers, {count:,} parameters)"
 
 
+def _tensor(value: Any) -> Tensor:
+    assert isinstance(value, Tensor)
+    return value.detach()
+
+
+def _border_notes(found: tuple[Layer, ...]) -> tuple[str, ...]:
+    mirrored = [layer.address for layer in found if _reads_inside(layer)]
+    shown = ", ".join(mirrored[:3]) + (" …" if len(mirrored) > 3 else "")
+    note = f"receptive fields leave out that {shown} read other pixels at the image's border (mirrored, circular)"
+    return (note,) if mirrored else ()
+
+
 def _reads_inside(layer: Layer) -> bool:
     """A padding that repeats pixels of the image instead of adding zeros."""
     return layer.operator.startswith(("reflection_pad", "replication_pad")) or (
-        layer.operator == "pad" and layer.settings.get("mode", "constant") != "constant")
+        layer.operator == "pad" and layer.settings.get("mode", "constant") != "constant"
+    )
 
 
 def units_of(layer: Layer) -> int | None:

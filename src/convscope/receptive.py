@@ -1,9 +1,9 @@
 """Where each tensor of the graph keeps the image's axes, and how far back each of its positions sees.
 
-A `Sight` follows the image axes (H, W) through the graph: which dimension of the tensor carries each of them (None once it is
-gone), and the `geometry.Field` of a position along it. Operators answer for windows; this file answers for the shapes around
-them (permute, reshape, broadcasting), where the only question is which dimension went where. What it cannot follow it calls
-unknown (None): attention, windows cut by reshapes, an axis that is flipped or rolled.
+A `Sight` follows the image axes (H, W) through the graph: which dimension of the tensor carries each of them (None once
+it is gone), and the `geometry.Field` of a position along it. Operators answer for windows; this file answers for the
+shapes around them (permute, reshape, broadcasting), where the only question is which dimension went where. What it
+cannot follow it calls unknown (None): attention, windows cut by reshapes, an axis that is flipped or rolled.
 
 Source: Araujo, Norris, Sim 2019, "Computing Receptive Fields of Convolutional Neural Networks", extended by moved axes.
 """
@@ -101,7 +101,15 @@ def _windowed(sight: Sight, call: Call, shape: Shape) -> Sight | None:
     windows = call.operator.windows(*call.shapes)
     if not sight.has_map:
         return Sight(sight.dims, sight.fields, sight.unit_dim if len(call.out) == len(shape) else None)
-    along_last = call.name in ("layer_norm", "native_layer_norm", "softmax", "_softmax", "log_softmax", "_log_softmax", "rms_norm")
+    along_last = call.name in (
+        "layer_norm",
+        "native_layer_norm",
+        "softmax",
+        "_softmax",
+        "log_softmax",
+        "_log_softmax",
+        "rms_norm",
+    )
     fields = list(sight.fields)
     for axis, d in enumerate(sight.dims):
         if d is None:
@@ -126,7 +134,9 @@ def _order(name: str, settings: dict[str, Any], rank: int) -> tuple[int, ...]:
     if name == "permute":
         return tuple(d % rank for d in settings["dims"])
     order = list(range(rank))
-    a, b = (0, 1) if name == "t" else (settings.get("dim0", settings.get("axis0")), settings.get("dim1", settings.get("axis1")))
+    a, b = (
+        (0, 1) if name == "t" else (settings.get("dim0", settings.get("axis0")), settings.get("dim1", settings.get("axis1")))
+    )
     order[a], order[b] = order[b], order[a]  # type: ignore[index]
     return tuple(order)
 
@@ -157,7 +167,9 @@ def _ones(name: str, dim: Any, shape: Shape) -> dict[int, int]:
     if name == "unsqueeze":
         at = dim % (len(shape) + 1)
         return {d: d + (d >= at) for d in range(len(shape))}
-    chosen = range(len(shape)) if dim is None else [d % len(shape) for d in (dim if isinstance(dim, (list, tuple)) else [dim])]
+    chosen = (
+        range(len(shape)) if dim is None else [d % len(shape) for d in (dim if isinstance(dim, (list, tuple)) else [dim])]
+    )
     kept = [d for d in range(len(shape)) if not (d in chosen and shape[d] == 1)]
     return {d: at for at, d in enumerate(kept)}
 
@@ -192,7 +204,11 @@ def _same_dims(shape: Shape, out: Shape) -> dict[int, int]:
 
 def _reduced(sight: Sight, settings: dict[str, Any], rank: int, out_rank: int) -> Sight:
     dim = settings.get("dim")
-    over = tuple(range(rank)) if dim in (None, []) else tuple(d % rank for d in (dim if isinstance(dim, (list, tuple)) else [dim]))
+    over = (
+        tuple(range(rank))
+        if dim in (None, [])
+        else tuple(d % rank for d in (dim if isinstance(dim, (list, tuple)) else [dim]))
+    )
     fields = tuple(_whole((f,))[0] if d in over or d is None else f for f, d in zip(sight.fields, sight.dims, strict=True))
     kept = rank == out_rank
 
@@ -206,10 +222,13 @@ def _reduced(sight: Sight, settings: dict[str, Any], rank: int, out_rank: int) -
 
 def _selected(sight: Sight, at: int) -> Sight:
     """One index of a dimension: an image axis that is picked from is gone, and its field is called whole, as a hull."""
+
     def moved(d: int | None) -> int | None:
         return None if d is None or d == at else d - (d > at)
 
-    fields = tuple(Field(None, f.stride, f.start, False) if d == at else f for f, d in zip(sight.fields, sight.dims, strict=True))
+    fields = tuple(
+        Field(None, f.stride, f.start, False) if d == at else f for f, d in zip(sight.fields, sight.dims, strict=True)
+    )
     return Sight(tuple(map(moved, sight.dims)), fields, moved(sight.unit_dim))
 
 

@@ -1,9 +1,10 @@
-"""The record of a sweep: what every unit of every measured layer did over a collection. A folder, read with or without torch's help.
+"""The record of a sweep: what every unit of every measured layer did over a collection. A folder, read with or without
+torch's help.
 
-    record.json           what was swept: network, collection, settings, image ids and labels
-    state.npz             the tallies of all layers (tally.py); `shard-0-of-2.npz` … while several processes are at work
-    embeddings-*.npy      per chosen layer one row an image: the mean of each unit's map
-    predictions.npy       the five highest classes of each image
+record.json           what was swept: network, collection, settings, image ids and labels
+state.npz             the tallies of all layers (tally.py); `shard-0-of-2.npz` … while several processes are at work
+embeddings-*.npy      per chosen layer one row an image: the mean of each unit's map
+predictions.npy       the five highest classes of each image
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ MEANINGS = {
     "maximum": "largest value anywhere",
     "zeros": f"share of exact zeros among {tally.POSITIONS} sampled positions an image, 0 … 1",
     "fires": f"share of values above zero among {tally.POSITIONS} sampled positions an image, 0 … 1",
-    "selectivity": "(m − o)/(|m| + |o|): mean response to the preferred class against the mean of the others' (Morcos et al. 2018), 0 … 1 for "
-                   "responses that are not negative",
+    "selectivity":
+    "(m − o)/(|m| + |o|): mean response to the preferred class against the mean of the others' (Morcos et al. 2018), "
+    "0 … 1 for responses that are not negative",
     "preferred": "class with the largest mean response, as an index; −1 where labels are unknown",
 }
 
@@ -68,7 +70,9 @@ class Record:
             self.labels: NDArray[np.int64] = np.array(self.about["labels"], np.int64)
             self.classes: tuple[str, ...] = tuple(self.about["classes"])
         except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise StoreError(f"no record in {self.folder}", str(problem), "make one: convscope respond NETWORK --images DIR --out FOLDER") from problem
+            raise StoreError(
+                f"no record in {self.folder}", str(problem), "make one: convscope respond NETWORK --images DIR --out FOLDER"
+            ) from problem
 
     @functools.cached_property
     def _state(self) -> tuple[dict[str, Any], Arrays]:
@@ -112,20 +116,40 @@ class Record:
             histogram = found.histogram.numpy().reshape(found.units, tally.BINS)
             seen = np.maximum(histogram.sum(1), 1)
             zero = tally.BINS // 2
-            columns |= {"minimum": found.minimum, "zeros": histogram[:, zero] / seen, "fires": histogram[:, zero + 1 :].sum(1) / seen}
+            columns |= {
+                "minimum": found.minimum,
+                "zeros": histogram[:, zero] / seen,
+                "fires": histogram[:, zero + 1 :].sum(1) / seen,
+            }
             columns |= {"quantiles": tally.quantiles(histogram, LEVELS)}
-            units["quantiles"] = "at " + ", ".join(f"{level:g}" for level in LEVELS) + "; within 6.25 % (log-binned histogram of the sampled positions)"
+            units["quantiles"] = (
+                "at "
+                + ", ".join(f"{level:g}" for level in LEVELS)
+                + "; within 6.25 % (log-binned histogram of the sampled positions)"
+            )
         if total is not None and "class_sum" in total:
             means = class_means(total)
-            columns |= {"selectivity": selectivity(means), "preferred": np.where(np.isnan(means).all(0), -1, np.nan_to_num(means, nan=-np.inf).argmax(0))}
+            columns |= {
+                "selectivity": selectivity(means),
+                "preferred": np.where(np.isnan(means).all(0), -1, np.nan_to_num(means, nan=-np.inf).argmax(0)),
+            }
             columns["class_means"] = means.T
             units["class_means"] = "mean response to the images of each class"
         columns |= {"top_image": found.image, "top_value": found.value, "top_position": found.position}
         units |= {k: v for k, v in MEANINGS.items() if k in columns}
-        units |= {"top_image": f"numbers of the {found.k} images with the largest response, falling; −1: there are fewer images",
-                  "top_value": "their largest response", "top_position": "where it was: flat position in the map, row by row"}
+        units |= {
+            "top_image": f"numbers of the {found.k} images with the largest response, falling; −1: there are fewer images",
+            "top_value": "their largest response",
+            "top_position": "where it was: flat position in the map, row by row",
+        }
         notes = [f"{self.counted:,} images measured"] + ([f"{len(self.skipped)} could not be used"] if self.skipped else [])
-        return Table(columns=columns, units=units, title=f"units of {layer}", notes=tuple(notes), origin=Origin(**self.about["origin"]))
+        return Table(
+            columns=columns,
+            units=units,
+            title=f"units of {layer}",
+            notes=tuple(notes),
+            origin=Origin(**self.about["origin"]),
+        )
 
     def embeddings(self, layer: str) -> NDArray[np.float32]:
         """(N, U): one row an image, memory-mapped; NaN rows for images that could not be used."""
@@ -166,8 +190,22 @@ def measurable(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     return tuple(layer for layer in layers if layer.unit_axis is not None and layer.operator not in _MOVES)
 
 
-_MOVES = frozenset({"reshape", "flatten", "permute", "transpose", "dropout", "squeeze", "unsqueeze", "expand", "slice", "select",
-                    "split", "chunk"})
+_MOVES = frozenset(
+    {
+        "reshape",
+        "flatten",
+        "permute",
+        "transpose",
+        "dropout",
+        "squeeze",
+        "unsqueeze",
+        "expand",
+        "slice",
+        "select",
+        "split",
+        "chunk",
+    }
+)
 
 
 def write_state(path: Path, header: dict[str, Any], arrays: Arrays) -> None:

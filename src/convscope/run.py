@@ -47,7 +47,9 @@ class _Stop(Exception):
 class Runner(torch.fx.Interpreter):
     """Walks the graph once. Values are freed after their last use; `visit` sees each layer's value as it appears."""
 
-    def __init__(self, net: Network, rules: Mapping[str, Rule], visit: Callable[[Layer, Tensor], None] | None, stop_after: int | None) -> None:
+    def __init__(
+        self, net: Network, rules: Mapping[str, Rule], visit: Callable[[Layer, Tensor], None] | None, stop_after: int | None
+    ) -> None:
         super().__init__(net.program.graph_module)
         self.rules, self.visit, self.stop_after = rules, visit, stop_after
         self.by_node = _layers_by_node(net)
@@ -84,12 +86,20 @@ def first_tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else first_tensor(value[0])
 
 
-def run(net: Network, x: Tensor, *, keep: Iterable[str] = (), rules: Mapping[str, Rule] | None = None,
-        visit: Callable[[Layer, Tensor], None] | None = None, grad: bool = False) -> Values:
+def run(
+    net: Network,
+    x: Tensor,
+    *,
+    keep: Iterable[str] = (),
+    rules: Mapping[str, Rule] | None = None,
+    visit: Callable[[Layer, Tensor], None] | None = None,
+    grad: bool = False,
+) -> Values:
     """Run `net` on `x` (B, C, H, W).
 
-    `keep`: addresses whose values are wanted besides the output (`upto` stops at one layer). `rules`: operation -> replacement. `visit(layer, value)`: called for each layer in turn.
-    `grad`: keep the autograd graph (parameters never get gradients; set `x.requires_grad_()` on your own copy).
+    `keep`: addresses whose values are wanted besides the output (`upto` stops at one layer). `rules`: operation ->
+    replacement. `visit(layer, value)`: called for each layer in turn. `grad`: keep the autograd graph (parameters never
+    get gradients; set `x.requires_grad_()` on your own copy).
     """
     wanted = [net[address].address for address in keep]
     kept: dict[str, Tensor] = {}
@@ -116,7 +126,11 @@ def upto(net: Network, x: Tensor, address: str, *, rules: Mapping[str, Rule] | N
             found.append(value)
 
     runner = Runner(net, rules or {}, see, last + 1)
-    with torch.random.fork_rng(devices=[]), contextlib.nullcontext() if grad else torch.no_grad(), contextlib.suppress(_Stop):
+    with (
+        torch.random.fork_rng(devices=[]),
+        contextlib.nullcontext() if grad else torch.no_grad(),
+        contextlib.suppress(_Stop),
+    ):
         runner.run(*arguments(net, x))
     return found[0]
 
@@ -135,7 +149,9 @@ def arguments(net: Network, x: Tensor) -> list[Any]:
             values.append(x)
             first = False
         else:
-            raise UsageError(f"{net.name} takes {len(net.inputs)} inputs", "one was given", "wrap it in a module that fixes the others")
+            raise UsageError(
+                f"{net.name} takes {len(net.inputs)} inputs", "one was given", "wrap it in a module that fixes the others"
+            )
     return values
 
 
@@ -176,11 +192,19 @@ def target(net: Network, asked: str | int | None, x: Tensor) -> Target:
     if text.removeprefix("-").isdecimal():
         index = int(text)
         if not 0 <= index < count:
-            raise UnknownName(f"no class {index} in {net.name}", f"it has {count} outputs", f"use 0 … {count - 1}, a class name or a unit address")
+            raise UnknownName(
+                f"no class {index} in {net.name}",
+                f"it has {count} outputs",
+                f"use 0 … {count - 1}, a class name or a unit address",
+            )
         return Target(class_name(net, index), index)
     lower = text.lower()
     names = [name.lower() for name in net.classes]
-    for fits in (lambda n: n == lower, lambda n: lower in [part.strip() for part in n.split(",")], lambda n: n.startswith(lower)):
+    for fits in (
+        lambda n: n == lower,
+        lambda n: lower in [part.strip() for part in n.split(",")],
+        lambda n: n.startswith(lower),
+    ):
         hits = [i for i, name in enumerate(names) if fits(name)]
         if len(hits) == 1:
             return Target(class_name(net, hits[0]), hits[0])
@@ -190,7 +214,12 @@ def target(net: Network, asked: str | int | None, x: Tensor) -> Target:
     if text.split("/")[0] in net:
         unit = net.unit(text)
         return Target(str(unit), unit=unit)
-    raise unknown("class or unit", text, (*net.classes, *(layer.address for layer in net.layers)), "classes go by index or name, units as layer/channel")
+    raise unknown(
+        "class or unit",
+        text,
+        (*net.classes, *(layer.address for layer in net.layers)),
+        "classes go by index or name, units as layer/channel",
+    )
 
 
 def class_name(net: Network, index: int) -> str:
@@ -206,7 +235,8 @@ def class_name(net: Network, index: int) -> str:
 def saved_bytes(net: Network) -> dict[str, int]:
     """Bytes that autograd keeps for the backward pass of one image, by the layer that keeps them; measured, not estimated.
 
-    Every tensor that autograd saves is counted once per storage, at the first layer that keeps it. Parameters are not counted.
+    Every tensor that autograd saves is counted once per storage, at the first layer that keeps it. Parameters are not
+    counted.
     """
     own = {tensor.untyped_storage().data_ptr() for tensor in net.tensors.values()}
     counted: set[int] = set()
@@ -228,7 +258,10 @@ def saved_bytes(net: Network) -> dict[str, int]:
 
     values = arguments(net, x)
     trained = set(net.parameter_names) - _buffer_names(net)
-    values = [v.detach().requires_grad_() if n in trained and v.is_floating_point() else v for n, v in zip(_placeholders(net), values, strict=True)]
+    values = [
+        v.detach().requires_grad_() if n in trained and v.is_floating_point() else v
+        for n, v in zip(_placeholders(net), values, strict=True)
+    ]
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         output = runner.run(*values)
     del output

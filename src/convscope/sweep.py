@@ -1,8 +1,9 @@
 """One pass of a collection through a network, for all layers at once. Bounded memory, resumable, shardable.
 
-Every batch runs once through a fast private copy of the network (`fast.py`); each layer's value is looked at as it appears and
-then forgotten (`tally.py`). The state goes to disk every few seconds in one atomic file that also says which batch is next, so a
-killed sweep goes on without losing or double-counting an image. Shards take whole ranges of batches and merge to the same bits.
+Every batch runs once through a fast private copy of the network (`fast.py`); each layer's value is looked at as it
+appears and then forgotten (`tally.py`). The state goes to disk every few seconds in one atomic file that also says which
+batch is next, so a killed sweep goes on without losing or double-counting an image. Shards take whole ranges of batches
+and merge to the same bits.
 """
 
 from __future__ import annotations
@@ -41,14 +42,26 @@ class Sweep:
 
     top: int = param(9, "strongest images kept for each unit", low=1, high=1000)
     batch: int = param(32, "images per forward pass", low=1)
-    measure: str = param("all", "'top': strongest images; 'moments': with mean and variance; 'all': with quantiles, extremes, classes",
-                         choices=("top", "moments", "all"))
+    measure: str = param(
+        "all",
+        "'top': strongest images; 'moments': with mean and variance; 'all': with quantiles, extremes, classes",
+        choices=("top", "moments", "all"),
+    )
 
     def __post_init__(self) -> None:
         validate(self)
 
-    def __call__(self, net: Network, collection: Collection, preprocess: Preprocess, folder: str | Path, *, layers: tuple[str, ...] = (),
-                 embed: tuple[str, ...] = (), progress: Progress | None = None) -> Record:
+    def __call__(
+        self,
+        net: Network,
+        collection: Collection,
+        preprocess: Preprocess,
+        folder: str | Path,
+        *,
+        layers: tuple[str, ...] = (),
+        embed: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> Record:
         """Sweep into `folder` (taking up what is there), and return its Record.
 
         `layers`: which ones to measure, all with units by default. `embed`: layers whose per-image means are kept (N, U).
@@ -69,17 +82,33 @@ class Sweep:
             _wait_for_all()
         return Record(folder)
 
-    def _facts(self, net: Network, collection: Collection, preprocess: Preprocess, chosen: tuple[Layer, ...], embed: tuple[str, ...]) -> Facts:
+    def _facts(
+        self, net: Network, collection: Collection, preprocess: Preprocess, chosen: tuple[Layer, ...], embed: tuple[str, ...]
+    ) -> Facts:
         if net.batch not in (None, self.batch) or (net.batch or 1) > 1:
-            raise UsageError(f"{net.name} takes batches of {net.batch} only", f"asked for {self.batch}, and the last may be smaller",
-                             "sweep with batch=1" if net.batch == 1 else "open it with an example of one image")
+            raise UsageError(
+                f"{net.name} takes batches of {net.batch} only",
+                f"asked for {self.batch}, and the last may be smaller",
+                "sweep with batch=1" if net.batch == 1 else "open it with an example of one image",
+            )
         for layer in chosen:
             if units_of(layer) is None:
-                raise UsageError(f"{layer.address} has no units", f"its output is {layer.output_shape}", "choose a layer with channels")
+                raise UsageError(
+                    f"{layer.address} has no units", f"its output is {layer.output_shape}", "choose a layer with channels"
+                )
         return Facts(
-            network=net.print, collection=f"{collection.fingerprint}|{preprocess!r}", layers=tuple(layer.address for layer in chosen),
-            units=tuple(units_of(layer) or 0 for layer in chosen), maps=tuple(map_of(layer) for layer in chosen), top=self.top, batch=self.batch,
-            measure=self.measure, embed=tuple(net[a].address for a in embed), classes=len(collection.classes), images=len(collection))
+            network=net.print,
+            collection=f"{collection.fingerprint}|{preprocess!r}",
+            layers=tuple(layer.address for layer in chosen),
+            units=tuple(units_of(layer) or 0 for layer in chosen),
+            maps=tuple(map_of(layer) for layer in chosen),
+            top=self.top,
+            batch=self.batch,
+            measure=self.measure,
+            embed=tuple(net[a].address for a in embed),
+            classes=len(collection.classes),
+            images=len(collection),
+        )
 
 
 @dataclass
@@ -96,17 +125,28 @@ class _Work:
 
     def prepare(self, rank: int) -> None:
         """Write what is asked, or check that it is what was asked before."""
-        about = {"facts": dataclasses.asdict(self.facts), "ids": list(self.collection.ids), "labels": self.collection.labels.tolist(),
-                 "classes": list(self.collection.classes), "collection": self.collection.name,
-                 "origin": dataclasses.asdict(self.net.origin(self.sweep))}
+        about = {
+            "facts": dataclasses.asdict(self.facts),
+            "ids": list(self.collection.ids),
+            "labels": self.collection.labels.tolist(),
+            "classes": list(self.collection.classes),
+            "collection": self.collection.name,
+            "origin": dataclasses.asdict(self.net.origin(self.sweep)),
+        }
         path = self.folder / "record.json"
         if rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             if path.exists():
                 before = Record(self.folder).facts
                 if before != self.facts:
-                    differ = [f.name for f in dataclasses.fields(Facts) if getattr(before, f.name) != getattr(self.facts, f.name)]
-                    raise StoreError(f"{self.folder} holds another sweep", f"it differs in {', '.join(differ)}", "give another folder or empty this one")
+                    differ = [
+                        f.name for f in dataclasses.fields(Facts) if getattr(before, f.name) != getattr(self.facts, f.name)
+                    ]
+                    raise StoreError(
+                        f"{self.folder} holds another sweep",
+                        f"it differs in {', '.join(differ)}",
+                        "give another folder or empty this one",
+                    )
             else:
                 self._make_arrays()  # first: once record.json is there, all of it is
                 with store.atomic(path) as file:
@@ -127,7 +167,10 @@ class _Work:
         batches = -(-len(self.collection) // self.sweep.batch)
         first, stop = batches * rank // world, batches * (rank + 1) // world
         path = self.folder / ("state.npz" if world == 1 else f"shard-{rank}-of-{world}.npz")
-        tallies = {layer.address: Tally(units_of(layer) or 0, self.sweep.top, self.facts.classes, self.sweep.measure == "all") for layer in self.layers}
+        tallies = {
+            layer.address: Tally(units_of(layer) or 0, self.sweep.top, self.facts.classes, self.sweep.measure == "all")
+            for layer in self.layers
+        }
         header: dict[str, Any] = {"first": first, "next": first, "stop": stop, "counted": 0, "skipped": []}
         if path.exists():
             header, arrays = record.read_state(path)
@@ -149,7 +192,9 @@ class _Work:
         def keep() -> None:
             known = {i for i, _ in before}
             header["skipped"] = before + [[s.id, s.reason] for s in self.collection.skipped if s.id not in known]
-            record.write_state(path, header, {f"{at}/{k}": v for at, one in enumerate(tallies.values()) for k, v in one.state().items()})
+            record.write_state(
+                path, header, {f"{at}/{k}": v for at, one in enumerate(tallies.values()) for k, v in one.state().items()}
+            )
 
         # Whatever stops this loop, the last state on disk stands: a batch is in it wholly or not at all.
         for batch in self.collection.batches(self.preprocess, size, start, min(total, len(self.collection))):
@@ -160,15 +205,24 @@ class _Work:
                 keep()
                 saved = time.monotonic()
             if progress is not None:
-                progress(min(batch.stop, len(self.collection)) - header["first"] * size, min(total, len(self.collection)) - header["first"] * size, "images")
+                progress(
+                    min(batch.stop, len(self.collection)) - header["first"] * size,
+                    min(total, len(self.collection)) - header["first"] * size,
+                    "images",
+                )
         header["next"] = header["stop"]
         _flush(predictions, *embeddings.values())
         keep()
 
-    def _one(self, quick: Any, batch: Batch, tallies: dict[str, Tally], embeddings: dict[str, Any], predictions: NDArray[Any]) -> None:
+    def _one(
+        self, quick: Any, batch: Batch, tallies: dict[str, Tally], embeddings: dict[str, Any], predictions: NDArray[Any]
+    ) -> None:
         if tuple(batch.x.shape[1:]) != self.net.input_shape[1:]:
-            raise ShapeError(f"{self.net.name} takes {'×'.join(map(str, self.net.input_shape[1:]))}",
-                             f"the preprocessing makes {'×'.join(map(str, batch.x.shape[1:]))}", "give a Preprocess with that size")
+            raise ShapeError(
+                f"{self.net.name} takes {'×'.join(map(str, self.net.input_shape[1:]))}",
+                f"the preprocessing makes {'×'.join(map(str, batch.x.shape[1:]))}",
+                "give a Preprocess with that size",
+            )
         number = int(batch.stop - 1) // self.sweep.batch
         found: list[tuple[str, NDArray[np.float64]]] = []
 
@@ -176,9 +230,20 @@ class _Work:
             value = value.movedim(layer.unit_axis or 1, 1).cpu()
             means = None
             if layer.address in tallies:
-                means = tallies[layer.address].update(value, number, batch.index, batch.labels, moments=self.sweep.measure != "top")
+                means = tallies[layer.address].update(
+                    value, number, batch.index, batch.labels, moments=self.sweep.measure != "top"
+                )
             if layer.address in embeddings:
-                found.append((layer.address, means if means is not None else value.flatten(2).mean(2).numpy() if value.ndim > 2 else value.numpy()))
+                found.append(
+                    (
+                        layer.address,
+                        means
+                        if means is not None
+                        else value.flatten(2).mean(2).numpy()
+                        if value.ndim > 2
+                        else value.numpy(),
+                    )
+                )
 
         output = quick.run(batch.x.to(self.net.device, self.net.dtype), see).cpu()
         for address, means in found:
@@ -186,13 +251,16 @@ class _Work:
         scores, _ = probabilities(output.flatten(1).float())
         best = scores.topk(min(5, scores.shape[1]))
         rows = np.zeros(len(batch.index), PREDICTION)
-        rows["index"][:, : best.indices.shape[1]], rows["probability"][:, : best.values.shape[1]] = best.indices.numpy(), best.values.numpy()
+        rows["index"][:, : best.indices.shape[1]], rows["probability"][:, : best.values.shape[1]] = (
+            best.indices.numpy(),
+            best.values.numpy(),
+        )
         rows["seen"] = True
         predictions[batch.index] = rows
 
 
 def probabilities(output: Tensor) -> tuple[Tensor, str]:
-    """(B, K) probabilities from a last layer, and how they were read: as they are, from log-probabilities, or by softmax of logits."""
+    """(B, K) probabilities from a last layer, and how they were read: as they are, from their logarithms, or by softmax."""
     sums = output.sum(1)
     if bool((output >= 0).all()) and bool((sums - 1).abs().max() < 1e-3):
         return output, "probabilities (the outputs add up to 1)"
@@ -210,7 +278,11 @@ def merge(folder: str | Path, world: int) -> Record:
     for rank in range(world):
         head, arrays = record.read_state(folder / f"shard-{rank}-of-{world}.npz")
         if head["next"] < head["stop"]:
-            raise StoreError(f"shard {rank} of {world} is not finished", f"it stands at batch {head['next']} of {head['stop']}", "run it again: it goes on")
+            raise StoreError(
+                f"shard {rank} of {world} is not finished",
+                f"it stands at batch {head['next']} of {head['stop']}",
+                "run it again: it goes on",
+            )
         shard = []
         for at, units in enumerate(found.facts.units):
             one = Tally(units, found.facts.top, found.facts.classes, found.facts.measure == "all")
@@ -219,9 +291,15 @@ def merge(folder: str | Path, world: int) -> Record:
         for mine, other in zip(joined, shard, strict=False):
             mine.merge(other)
         joined = joined or shard
-        header |= {"next": head["stop"], "stop": head["stop"], "counted": header["counted"] + head["counted"],
-                   "skipped": header["skipped"] + [s for s in head["skipped"] if s not in header["skipped"]]}
-    record.write_state(folder / "state.npz", header, {f"{at}/{k}": v for at, one in enumerate(joined) for k, v in one.state().items()})
+        header |= {
+            "next": head["stop"],
+            "stop": head["stop"],
+            "counted": header["counted"] + head["counted"],
+            "skipped": header["skipped"] + [s for s in head["skipped"] if s not in header["skipped"]],
+        }
+    record.write_state(
+        folder / "state.npz", header, {f"{at}/{k}": v for at, one in enumerate(joined) for k, v in one.state().items()}
+    )
     return Record(folder)
 
 

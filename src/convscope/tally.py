@@ -1,10 +1,12 @@
 """What one layer's units did over a collection, in bounded memory and mergeable to the same bits in any order of shards.
 
-Per unit: the k strongest images (value, image, position), mean and variance, extremes, a histogram for quantiles, per-class means.
+Per unit: the k strongest images (value, image, position), mean and variance, extremes, a histogram for quantiles,
+per-class means.
 
 Top-k, extremes, counts and histograms merge exactly whatever the order. Sums of floats do not, so moments and class sums are
-kept per *batch of the collection* and added up in a fixed binary tree over batch numbers: buddies (2i, 2i + 1) merge as soon as both
-are there, hence at most log₂(batches) partial sums are alive, and one process, two shards, or a resumed run give the same bits.
+kept per *batch of the collection* and added up in a fixed binary tree over batch numbers: buddies (2i, 2i + 1) merge as
+soon as both are there, hence at most log₂(batches) partial sums are alive, and one process, two shards, or a resumed run
+give the same bits.
 
 Mean and variance of two parts (Chan, Golub, LeVeque 1983): δ = m_b − m_a, m = m_a + δ·n_b/n, M₂ = M₂a + M₂b + δ²·n_a·n_b/n.
 """
@@ -82,7 +84,9 @@ class Tally:
 
     # ---- one batch ---------------------------------------------------------------------------------------------------
 
-    def update(self, value: Tensor, batch: int, index: NDArray[np.int64], labels: NDArray[np.int64], moments: bool = True) -> NDArray[np.float64] | None:
+    def update(
+        self, value: Tensor, batch: int, index: NDArray[np.int64], labels: NDArray[np.int64], moments: bool = True
+    ) -> NDArray[np.float64] | None:
         """Take in `value` (B, U, …) of the images `index`. Returns the per-image means (B, U) where they were computed."""
         maps = value if value.ndim > 2 else value.reshape(*value.shape, 1)
         axes = tuple(range(2, maps.ndim))
@@ -123,7 +127,11 @@ class Tally:
 
     def _sample(self, maps: Tensor, index: NDArray[np.int64]) -> None:
         """Histogram of a few positions per image, chosen by the image's number alone, spread by the golden ratio."""
-        flat = maps.flatten(2) if maps.is_contiguous() else maps.permute(0, *range(2, maps.ndim), 1).flatten(1, -2).transpose(1, 2)
+        flat = (
+            maps.flatten(2)
+            if maps.is_contiguous()
+            else maps.permute(0, *range(2, maps.ndim), 1).flatten(1, -2).transpose(1, 2)
+        )
         count = flat.shape[2]
         take = min(POSITIONS, count)
         steps = (index[:, None] * POSITIONS + np.arange(take)[None]) * 0.6180339887498949
@@ -157,8 +165,13 @@ class Tally:
 
     def state(self) -> Arrays:
         """Everything as named arrays."""
-        own: Arrays = {"value": self.value, "image": self.image, "position": self.position, "minimum": self.minimum,
-                       "histogram": self.histogram.numpy().copy()}
+        own: Arrays = {
+            "value": self.value,
+            "image": self.image,
+            "position": self.position,
+            "minimum": self.minimum,
+            "histogram": self.histogram.numpy().copy(),
+        }
         return own | {f"tree/{level}/{i}/{k}": v for (level, i), part in self.tree.parts.items() for k, v in part.items()}
 
     def restore(self, state: Arrays) -> None:
@@ -174,8 +187,8 @@ class Tally:
 def image_moments(maps: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and variance (biased) of every map: two (B, U) arrays.
 
-    `batch_norm_update_stats` reads a map once at memory speed, where `var_mean` takes twenty times as long; called image by image
-    its float32 sums stay short, so that the result is good to 1e-5 of the spread.
+    `batch_norm_update_stats` reads a map once at memory speed, where `var_mean` takes twenty times as long; called image
+    by image its float32 sums stay short, so that the result is good to 1e-5 of the spread.
     """
     if maps[0, 0].numel() == 1:
         means = maps.reshape(maps.shape[:2]).double().numpy()
@@ -197,7 +210,7 @@ def _of_batch(means: NDArray[np.float64], variances: NDArray[np.float64], size: 
 
 
 def bin_of(values: Tensor) -> Tensor:
-    """The histogram bin of float32 values: sign, exponent and the first bits of the mantissa, read from the bits themselves."""
+    """The histogram bin of float32 values: sign, exponent and first bits of the mantissa, read from the bits themselves."""
     bits = values.contiguous().view(torch.int32)
     magnitude = ((bits & 0x7FFFFFFF) >> (23 - MANTISSA_BITS)) - ((127 - _OCTAVES // 2) << MANTISSA_BITS)
     magnitude = magnitude.clamp(0, _SIDE - 1)

@@ -14,7 +14,7 @@ import convscope.opening as opening
 from convscope.errors import ConvscopeError, OpeningError, UnknownName, UsageError
 from convscope.opening.factory import find, parse_call
 
-CODE = '''
+CODE = """
 from torch import nn
 from neighbour import CHANNELS
 
@@ -28,7 +28,7 @@ def number():
     return 3
 
 ready = nn.Conv2d(1, 2, 3)
-'''
+"""
 
 
 @pytest.fixture
@@ -60,21 +60,45 @@ def test_an_importable_module(file: Path, monkeypatch: pytest.MonkeyPatch) -> No
     sys.modules.pop("importable_net")
 
 
-@pytest.mark.parametrize("call", ["f(__import__('os'))", "f(x=open('a'))", "__import__('os').system('ls')", "f(", "f(*[1])", "lambda: 1", "f(**{'a': 1})", ""])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "f(__import__('os'))",
+        "f(x=open('a'))",
+        "__import__('os').system('ls')",
+        "f(",
+        "f(*[1])",
+        "lambda: 1",
+        "f(**{'a': 1})",
+        "",
+    ],
+)
 def test_anything_but_literals_is_refused(call: str) -> None:
     with pytest.raises(UsageError, match="expected name or name\\(literals\\); for example resnet18\\(num_classes=10\\)"):
         parse_call(call)
 
 
 def test_literals_of_every_kind() -> None:
-    assert parse_call("f(1, -2.5, 'a:b', None, sizes=(1, 2), on=True)") == ("f", [1, -2.5, "a:b", None], {"sizes": (1, 2), "on": True})
+    assert parse_call("f(1, -2.5, 'a:b', None, sizes=(1, 2), on=True)") == (
+        "f",
+        [1, -2.5, "a:b", None],
+        {"sizes": (1, 2), "on": True},
+    )
 
 
-@pytest.mark.parametrize(("name", "kind", "said"), [
-    ("smal", UnknownName, "no factory named 'smal'; closest: 'small'"),
-    ("fails", OpeningError, r"mine.py:fails fails when it is called; RuntimeError: no such weights; call it in Python and mend it there"),
-    ("number", OpeningError, "mine.py:number returns int; a torch.nn.Module is needed"),
-    ("small(colour=3)", OpeningError, "fails when it is called; TypeError: .*unexpected keyword argument 'colour'")])
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("smal", UnknownName, "no factory named 'smal'; closest: 'small'"),
+        (
+            "fails",
+            OpeningError,
+            r"mine.py:fails fails when it is called; RuntimeError: no such weights; call it in Python and mend it there",
+        ),
+        ("number", OpeningError, "mine.py:number returns int; a torch.nn.Module is needed"),
+        ("small(colour=3)", OpeningError, "fails when it is called; TypeError: .*unexpected keyword argument 'colour'"),
+    ],
+)
 def test_factories_that_do_not_give_a_network(file: Path, name: str, kind: type[ConvscopeError], said: str) -> None:
     with pytest.raises(kind, match=said):
         find(f"{file}:{name}")
@@ -84,11 +108,16 @@ def test_a_file_that_fails_or_is_not_there(tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("1 / 0\n")
     before = list(sys.path)
-    with pytest.raises(OpeningError, match="cannot import .*broken.py; ZeroDivisionError: division by zero; import it in Python and mend it there"):
+    with pytest.raises(
+        OpeningError,
+        match=r"cannot import .*broken.py; ZeroDivisionError: division by zero; import it in Python and mend it there",
+    ):
         find(f"{broken}:net")
     assert sys.path == before
     assert not [name for name in sys.modules if name.startswith("_convscope_broken")]
-    with pytest.raises(OpeningError, match="cannot import .*none.py; there is no such file; the path is taken from where you are"):
+    with pytest.raises(
+        OpeningError, match=r"cannot import .*none.py; there is no such file; the path is taken from where you are"
+    ):
         find(f"{tmp_path / 'none.py'}:net")
     with pytest.raises(OpeningError, match="cannot import no_such_package; ModuleNotFoundError"):
         find("no_such_package:net")

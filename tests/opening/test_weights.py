@@ -45,12 +45,16 @@ def test_weights_go_into_a_copy_of_the_users_module(tmp_path: Path, suffix: str)
     assert all(torch.equal(v, before[k]) for k, v in mine.state_dict().items())
 
 
-@pytest.mark.parametrize(("wrap", "note"), [
-    (lambda s: {"state_dict": s, "epoch": 3}, "weights taken from entry 'state_dict'"),
-    (lambda s: {"model": {"state_dict": s}}, "weights taken from entry 'model'"),
-    (lambda s: {f"module.{k}": v for k, v in s.items()}, "prefix 'module.' taken off all names"),
-    (lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()}, "prefix '_orig_mod.' taken off all names"),
-    (lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()}, "prefix 'module.' taken off all names")])
+@pytest.mark.parametrize(
+    ("wrap", "note"),
+    [
+        (lambda s: {"state_dict": s, "epoch": 3}, "weights taken from entry 'state_dict'"),
+        (lambda s: {"model": {"state_dict": s}}, "weights taken from entry 'model'"),
+        (lambda s: {f"module.{k}": v for k, v in s.items()}, "prefix 'module.' taken off all names"),
+        (lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()}, "prefix '_orig_mod.' taken off all names"),
+        (lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()}, "prefix 'module.' taken off all names"),
+    ],
+)
 def test_wrappings_are_taken_off_and_said(tmp_path: Path, wrap: Callable[[Any], Any], note: str) -> None:
     trained, path = module(), tmp_path / "w.pt"
     torch.save(wrap(trained.state_dict()), path)
@@ -71,7 +75,9 @@ def test_what_does_not_fit_is_a_table_with_guesses(tmp_path: Path) -> None:
     assert "wrong shape  3.weight: file (5, 72), network (3, 72)" in said
     assert "missing      0.weight (2, 1, 3, 3)  (did you mean 0.weigth?)" in said
     assert "unexpected   0.weigth (2, 1, 3, 3)  (did you mean 0.weight?)" in said
-    assert said.endswith("give the architecture that they were trained for, or --partial to leave the missing ones as they are")
+    assert said.endswith(
+        "give the architecture that they were trained for, or --partial to leave the missing ones as they are"
+    )
 
 
 def test_partial_keeps_what_is_missing_and_says_how_much(tmp_path: Path) -> None:
@@ -96,15 +102,22 @@ def test_half_precision_is_widened_and_said(tmp_path: Path) -> None:
 def test_a_pickle_bomb_does_not_go_off(tmp_path: Path) -> None:
     path, proof = tmp_path / "w.pt", tmp_path / "ran"
     torch.save({"a": Bomb(proof)}, path)
-    with pytest.raises(OpeningError, match=r"cannot read weights from .*; UnpicklingError: .*; only tensors and plain values are read \(weights_only=True\)"):
+    with pytest.raises(
+        OpeningError,
+        match=r"cannot read weights from .*; UnpicklingError: .*; only tensors and plain values are read",
+    ):
         read(path)
     assert not proof.exists()
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    ([torch.zeros(1)], "holds a list; a dictionary of tensors is needed; save model.state_dict"),
-    ({"epoch": 3}, r"holds no named tensors; its entries are \['epoch'\]; save model.state_dict"),
-    ({"model": 3}, r"holds no named tensors; its entries are \['model'\]")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([torch.zeros(1)], "holds a list; a dictionary of tensors is needed; save model.state_dict"),
+        ({"epoch": 3}, r"holds no named tensors; its entries are \['epoch'\]; save model.state_dict"),
+        ({"model": 3}, r"holds no named tensors; its entries are \['model'\]"),
+    ],
+)
 def test_files_without_named_tensors(tmp_path: Path, content: object, said: str) -> None:
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(OpeningError, match=said):
@@ -112,10 +125,10 @@ def test_files_without_named_tensors(tmp_path: Path, content: object, said: str)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(OpeningError, match="cannot read weights from .*none.pt; there is no such file; check the path"):
+    with pytest.raises(OpeningError, match=r"cannot read weights from .*none.pt; there is no such file; check the path"):
         read(tmp_path / "none.pt")
     for suffix in (".pt", ".safetensors"):
         broken = tmp_path / f"broken{suffix}"
         broken.write_bytes(b"not weights")
-        with pytest.raises(OpeningError, match="cannot read weights from .*broken"):
+        with pytest.raises(OpeningError, match=r"cannot read weights from .*broken"):
             read(broken)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from convscope.errors import OpeningError, UsageError, unknown
+from convscope.errors import ConvscopeError, OpeningError, UsageError, unknown
 from convscope.opening import Source
 
 
@@ -57,6 +57,8 @@ def build(made: Any, args: list[Any], kwargs: dict[str, Any], reference: str) ->
         return made
     try:
         found = made(*args, **kwargs)
+    except ConvscopeError:
+        raise  # one of ours says already what was asked and what to do
     except Exception as problem:  # the user's own code, which may raise anything
         raise OpeningError(
             f"{reference} fails when it is called",
@@ -92,7 +94,7 @@ def _import(place: str) -> ModuleType:
         assert spec.loader is not None
         spec.loader.exec_module(module)
         return module
-    except Exception as problem:
+    except Exception as problem:  # the user's own code, which may raise anything
         if module is not None:
             sys.modules.pop(module.__name__, None)
         raise OpeningError(

@@ -21,5 +21,7 @@ def find(text: str) -> Source:
         torch.manual_seed(0)
         module = build(made, [], kwargs, f"zoo:{text}")
     sizes = registry.module_of("zoo", registry.factories()[name]).INPUTS
-    example = (kwargs.get("in_channels", sizes[name][0]), *sizes[name][1:]) if len(sizes[name]) == 3 else sizes[name]
+    example = (kwargs.get("in_channels", sizes[name][0]), *sizes[name][1:])
+    if "inputs" in kwargs:  # networks that flatten whatever comes take one row of numbers
+        example = (kwargs["inputs"],)
     return Source(module, name, example, random=True)
