@@ -51,7 +51,7 @@ def network_page(work: Work, trace: Trace, made: dict[str, Any]) -> dict[str, An
         "macs": trace.macs,
         "notes": trace.notes,
         "classes": net.classes,
-        "layers": [layer_facts(layer, net, layer.address in measured) for layer in trace.layers],
+        "layers": [layer_facts(layer, net, layer.address in measured) | zeros_of(work.record, layer.address) for layer in trace.layers],
         "highlights": highlights(work, trace, silent),
         "preprocess": work.preprocess.describe(),
         "made": made,
@@ -90,6 +90,14 @@ def layer_facts(layer: Layer, net: Network, measured: bool) -> dict[str, Any]:
         "units": units_of(layer),
         "page": measured,
     }
+
+
+def zeros_of(record: Record, address: str) -> dict[str, float]:
+    """The mean share of zeros over a measured layer's units."""
+    if address not in record.facts.layers:
+        return {}
+    columns = record.table(address).columns
+    return {"zeros": float(columns["zeros"].mean())} if "zeros" in columns else {}
 
 
 def silent_units(record: Record, address: str) -> int:
