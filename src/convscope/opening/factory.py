@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 from convscope.errors import ConvscopeError, OpeningError, UsageError, unknown
@@ -28,7 +29,9 @@ def find(reference: str) -> Source:
             if callable(v) and not k.startswith("_") and getattr(v, "__module__", "") == module.__name__
         ]
         raise unknown("factory", name, public, f"{place} must define it")
-    return Source(build(made, args, kwargs, reference), name)
+    with torch.random.fork_rng(devices=[]):  # so that a network without weights of its own is the same at every call
+        torch.manual_seed(0)
+        return Source(build(made, args, kwargs, reference), name)
 
 
 def _split(reference: str) -> tuple[str, str, str]:

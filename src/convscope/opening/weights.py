@@ -56,7 +56,7 @@ def load_into(module: nn.Module, path: Path, *, partial: bool = False, ours: boo
     """`module` with the file's weights (a copy where the module is the user's own), and notes on what was done."""
     given, notes = read(path)
     wanted = module.state_dict()
-    rename = getattr(module, "published_name", None)  # networks of the zoo know the names under which their weights are published
+    rename = getattr(module, "published_name", None)  # a zoo network knows the names of its weights
     if rename is not None:
         given = {new: value for name, value in given.items() if (new := rename(name)) is not None}
     while (prefix := _prefix(given, wanted)) is not None:
