@@ -1,6 +1,6 @@
 """A network can be asked: layers, units, sizes, types, fingerprints.
 
-Turns red: in `Network.at`, drop `replace(other, tensors=…)` (tested by casting); in `print`, drop `digest.update(value…)`.
+Turns red: in `Network.at`, `if wanted not in self._at` -> `if True`; in `print`, drop `digest.update(value…)`.
 """
 
 from __future__ import annotations
