@@ -24,7 +24,9 @@ from tests.traces import unchanged
 def model() -> nn.Module:
     """A small network for digits, in training mode and with a hook of the user's own: both must survive."""
     torch.manual_seed(0)
-    made = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Flatten(), nn.Linear(216, 10))
+    made = nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Flatten(), nn.Linear(216, 10)
+    )
     made[1].eval()
     return made
 
@@ -65,7 +67,9 @@ def sentences(few: data.Collection, out: Path) -> dict[str, Callable[[nn.Module]
         said[f"feature {method}"] = lambda m, method=method: cs.feature(opened(m), "0", method)
     for method in registry.names("responses"):
         said[f"study {method}"] = lambda m, method=method: (
-            cs.respond(opened(m), few, out / "record", embed=("2",)), cs.study(opened(m), few, out / "record", "2", method))
+            cs.respond(opened(m), few, out / "record", embed=("2",)),
+            cs.study(opened(m), few, out / "record", "2", method),
+        )
     return said
 
 
@@ -98,7 +102,9 @@ def test_prediction_is_the_softmax_of_the_outputs(few: data.Collection) -> None:
     net = cs.open(module, SHAPE, preprocess="unit")
     found = cs.predict(net, few[5], top=10)
     with torch.no_grad():
-        wanted = module(torch.from_numpy(few[5].astype(np.float32)[None, ..., 0][None] / 255)).softmax(1)[0].sort(descending=True)
+        wanted = (
+            module(torch.from_numpy(few[5].astype(np.float32)[None, ..., 0][None] / 255)).softmax(1)[0].sort(descending=True)
+        )
     np.testing.assert_allclose(found.columns["probability"], wanted.values.numpy(), rtol=1e-5)
     assert found.columns["index"].tolist() == wanted.indices.tolist()
     assert "softmax" in found.units["probability"]
@@ -115,17 +121,22 @@ def test_builtin_image_by_id_equals_its_pixels() -> None:
     np.testing.assert_array_equal(by_id, cs.predict(net, data.open_collection("digits")[42]).columns["output"])
 
 
-@pytest.mark.parametrize(("image", "sentence"), [
-    (np.zeros((8, 8)), "pixels are uint8"),
-    ("digits/9999", "no image named"),
-    (np.zeros((1, 1, 1, 1), np.uint8), "pixels are uint8"),
-])
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (np.zeros((8, 8)), "pixels are uint8"),
+        ("digits/9999", "no image named"),
+        (np.zeros((1, 1, 1, 1), np.uint8), "pixels are uint8"),
+    ],
+)
 def test_bad_images_are_refused_in_words(image: Any, sentence: str) -> None:
     with pytest.raises(ConvscopeError, match=sentence):
         cs.predict(cs.open(model(), SHAPE, preprocess="unit"), image)
 
 
-@pytest.mark.parametrize("pixels", [np.zeros((1, 1, 3), np.uint8), np.zeros((300, 200, 1), np.uint8), np.zeros((9, 7), np.uint8)])
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((1, 1, 3), np.uint8), np.zeros((300, 200, 1), np.uint8), np.zeros((9, 7), np.uint8)]
+)
 def test_odd_images_are_brought_to_size(pixels: Any) -> None:
     found = cs.attribute(cs.open(model(), SHAPE, preprocess="unit"), pixels)
     assert found.values.shape == (1, 1, 8, 8)
@@ -138,7 +149,7 @@ def test_four_channels_into_three_is_refused() -> None:
 
 
 def test_strange_parameters_are_named() -> None:
-    with pytest.raises(UsageError, match="occlusion has no parameter 'windw'; it has .*window"):
+    with pytest.raises(UsageError, match=r"occlusion has no parameter 'windw'; it has .*window"):
         actions.make("attributions", "occlusion", {"windw": 3})
 
 
@@ -149,8 +160,12 @@ def test_wrong_number_of_classes_is_said_before_training(few: data.Collection) -
 
 def test_fit_keeps_what_opens_again(few: data.Collection, tmp_path: Path) -> None:
     net, run = cs.fit("zoo:perceptron", "digits", out=tmp_path, epochs=3)
-    again = cs.open("zoo:perceptron", weights=tmp_path / "weights.safetensors", preprocess=str(tmp_path / "preprocess.json"),
-                    classes=tmp_path / "classes.txt")
+    again = cs.open(
+        "zoo:perceptron",
+        weights=tmp_path / "weights.safetensors",
+        preprocess=str(tmp_path / "preprocess.json"),
+        classes=tmp_path / "classes.txt",
+    )
     np.testing.assert_array_equal(cs.predict(net, few[0]).columns["output"], cs.predict(again, few[0]).columns["output"])
     assert again.classes == tuple("0123456789")
     assert len(run.epochs["loss"]) == 3

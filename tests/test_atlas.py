@@ -24,7 +24,9 @@ from convscope.results import Heatmap, Table
 def module(seed: int = 0) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(96, 10))
+        return nn.Sequential(
+            nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(96, 10)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,9 @@ def test_session_answers_like_the_network_itself(written: Path) -> None:
     np.testing.assert_allclose(session.predict(7).columns["output"], cs.predict(net, pixels).columns["output"], rtol=1e-5)
     heat = session.attribute(7, "occlusion", "3", {"window": 2, "stride": 2})
     assert isinstance(heat, Heatmap)
-    np.testing.assert_allclose(heat.values, cs.attribute(net, pixels, "occlusion", 3, window=2, stride=2).values, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        heat.values, cs.attribute(net, pixels, "occlusion", 3, window=2, stride=2).values, rtol=1e-4, atol=1e-6
+    )
     page = session.image_page(7)
     assert page["id"] == "digits/0007"
     assert set(page["files"]) >= {page["file"], *(m["file"] for m in page["maps"]), *(h["file"] for h in page["heatmaps"])}

@@ -20,7 +20,9 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda p: p.stem)
 def test_example_runs(example: Path, tmp_path: Path) -> None:
     env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-W", "ignore", str(example)], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(example)], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
@@ -32,4 +34,6 @@ def test_readme_shows_the_quickstart() -> None:
     calls = [re.sub(r"\s+#.*", "", line) for line in shown[1].splitlines() if line.strip()]
     example = (ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8")
     code = [re.sub(r"\s+#.*", "", line) for line in example.splitlines()[1:] if line.strip()]
-    assert [c.replace('print(cs.atlas(net, "digits", out="atlas"))', 'cs.atlas(net, "digits", out="atlas")') for c in code] == calls
+    assert [
+        c.replace('print(cs.atlas(net, "digits", out="atlas"))', 'cs.atlas(net, "digits", out="atlas")') for c in code
+    ] == calls

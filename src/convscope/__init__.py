@@ -51,7 +51,7 @@ __all__ = [
 
 
 class _Door(ModuleType):
-    """`convscope.fit` is a sentence *and* the file it lives in; importing the file must not put it in the sentence's place."""
+    """`convscope.fit` is a sentence and a file too; importing the file must not take the sentence's place."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _WHERE and isinstance(value, ModuleType)):

@@ -51,7 +51,9 @@ def network_page(work: Work, trace: Trace, made: dict[str, Any]) -> dict[str, An
         "macs": trace.macs,
         "notes": trace.notes,
         "classes": net.classes,
-        "layers": [layer_facts(layer, net, layer.address in measured) | zeros_of(work.record, layer.address) for layer in trace.layers],
+        "layers": [
+            layer_facts(layer, net, layer.address in measured) | zeros_of(work.record, layer.address) for layer in trace.layers
+        ],
         "highlights": highlights(work, trace, silent),
         "preprocess": work.preprocess.describe(),
         "made": made,

@@ -79,7 +79,8 @@ def filter_sheet(work: Work, address: str) -> dict[str, Any] | None:
         return None
     found: Picture = registry.load("features", "filters")(most=layer.output_shape[1])(work.net, address)
     described = _sheet(work.out, f"pictures/filters/{slug(address)}.png", found, least=24)
-    return described | {"count": len(found.tiles), "caption": "; ".join((found.title, described.pop("scale"), *found.notes)), "norm": found.values["norm"]}
+    caption = "; ".join((found.title, described.pop("scale"), *found.notes))
+    return described | {"count": len(found.tiles), "caption": caption, "norm": found.values["norm"]}
 
 
 def _sheet(out: Any, name: str, picture: Picture, least: int) -> dict[str, Any]:

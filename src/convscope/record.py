@@ -32,8 +32,8 @@ MEANINGS = {
     "deviation": "standard deviation over all images and positions",
     "minimum": "smallest value anywhere",
     "maximum": "largest value anywhere",
-    "zeros": f"share of exact zeros among {tally.POSITIONS} sampled positions an image, 0 … 1",
-    "fires": f"share of values above zero among {tally.POSITIONS} sampled positions an image, 0 … 1",
+    "zeros": "share of exact zeros among {sampled} sampled positions an image, 0 … 1",
+    "fires": "share of values above zero among {sampled} sampled positions an image, 0 … 1",
     "selectivity":
     "(m − o)/(|m| + |o|): mean response to the preferred class against the mean of the others' (Morcos et al. 2018), "
     "0 … 1 for responses that are not negative",
@@ -56,6 +56,10 @@ class Facts:
     embed: tuple[str, ...]
     classes: int
     images: int
+
+    def tally(self, at: int) -> Tally:
+        """An empty tally for the layer number `at`."""
+        return Tally(self.units[at], self.top, self.classes, self.measure == "all", tally.positions_for(self.images))
 
 
 class Record:
@@ -96,8 +100,7 @@ class Record:
         if layer not in self.facts.layers:
             raise unknown("measured layer", layer, self.facts.layers, "name it in --layers when sweeping")
         at = self.facts.layers.index(layer)
-        full = self.facts.measure == "all"
-        made = Tally(self.facts.units[at], self.facts.top, self.facts.classes, full)
+        made = self.facts.tally(at)
         prefix = f"{at}/"
         made.restore({k.removeprefix(prefix): v for k, v in self._state[1].items() if k.startswith(prefix)})
         return made
@@ -136,7 +139,8 @@ class Record:
             columns["class_means"] = means.T
             units["class_means"] = "mean response to the images of each class"
         columns |= {"top_image": found.image, "top_value": found.value, "top_position": found.position}
-        units |= {k: v for k, v in MEANINGS.items() if k in columns}
+        sampled = found.positions
+        units |= {k: v.replace("{sampled}", str(sampled)) for k, v in MEANINGS.items() if k in columns}
         units |= {
             "top_image": f"numbers of the {found.k} images with the largest response, falling; −1: there are fewer images",
             "top_value": "their largest response",

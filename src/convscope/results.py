@@ -1,7 +1,7 @@
 """The closed set of results. Frozen, NumPy inside, made by methods, drawn and stored by others.
 
 Every result carries an `Origin` that says how it was made, and the same few doors: `.plot()` (a matplotlib Figure),
-`.to_dict()` (plain values; arrays stay arrays), `.to_json()`, `.save(path)`, and a text and HTML face for terminals and notebooks.
+`.to_dict()` (plain values; arrays stay arrays), `.to_json()`, `.save(path)`, a text and an HTML face.
 Letters for axes: `B` batch, `C` channel, `H W` image, `h w` map, `K` classes, `U` units, `N` examples (docs/notation.md).
 """
 
@@ -47,7 +47,7 @@ class Result:
         return draw.figure(self)
 
     def save(self, path: str | Path) -> Path:
-        """Keep this result: `.npz` keeps all of it, `.png` and `.svg` a picture, `.html`, `.txt`, `.csv` and `.json` a face of it."""
+        """Keep this result: `.npz` keeps all of it, `.png` and `.svg` a picture, `.html`, `.txt`, `.csv`, `.json` a face."""
         from convscope import draw
 
         return draw.save(self, Path(path))
@@ -81,7 +81,7 @@ class Layer:
     output_shape: tuple[int, ...]
     parents: tuple[str, ...]  # addresses of the layers that feed it; 'input' is the image
     parameters: int = 0  # weights and biases; a tensor shared by two calls is counted at the first
-    unshared: int | None = None  # parameters if every position had weights of its own; None where nothing is shared over positions
+    unshared: int | None = None  # parameters if every position had its own; None where positions share nothing
     buffers: int = 0  # numbers kept but not learned, e.g. running statistics
     macs: int = 0  # multiply-accumulates of one forward pass, one image
     saved: int | None = None  # bytes kept for the backward pass, one image; measured; None when not measured

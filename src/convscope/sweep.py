@@ -167,10 +167,7 @@ class _Work:
         batches = -(-len(self.collection) // self.sweep.batch)
         first, stop = batches * rank // world, batches * (rank + 1) // world
         path = self.folder / ("state.npz" if world == 1 else f"shard-{rank}-of-{world}.npz")
-        tallies = {
-            layer.address: Tally(units_of(layer) or 0, self.sweep.top, self.facts.classes, self.sweep.measure == "all")
-            for layer in self.layers
-        }
+        tallies = {layer.address: self.facts.tally(at) for at, layer in enumerate(self.layers)}
         header: dict[str, Any] = {"first": first, "next": first, "stop": stop, "counted": 0, "skipped": []}
         if path.exists():
             header, arrays = record.read_state(path)
@@ -284,8 +281,8 @@ def merge(folder: str | Path, world: int) -> Record:
                 "run it again: it goes on",
             )
         shard = []
-        for at, units in enumerate(found.facts.units):
-            one = Tally(units, found.facts.top, found.facts.classes, found.facts.measure == "all")
+        for at in range(len(found.facts.layers)):
+            one = found.facts.tally(at)
             one.restore({k.removeprefix(f"{at}/"): v for k, v in arrays.items() if k.startswith(f"{at}/")})
             shard.append(one)
         for mine, other in zip(joined, shard, strict=False):

@@ -26,7 +26,17 @@ MANTISSA_BITS = 3  # 8 bins per octave: a quantile is within 6.25 % of the true 
 _OCTAVES = 32  # 2⁻¹⁶ … 2¹⁶; beyond, the outermost bins
 _SIDE = _OCTAVES << MANTISSA_BITS
 BINS = 2 * _SIDE + 1  # negative, zero, positive
-POSITIONS = 4  # sampled per image and unit for the histogram
+SAMPLES = 4096  # values of a unit that its histogram should hold at least, where the collection has so many
+POSITIONS = 4, 64  # sampled per image: at least, at most
+
+
+def positions_for(images: int) -> int:
+    """How many positions of each map are sampled for the histogram: more where there are few images.
+
+    >>> positions_for(28), positions_for(60_000)
+    (64, 4)
+    """
+    return min(max(-(-SAMPLES // max(images, 1)), POSITIONS[0]), POSITIONS[1])
 
 
 class Tree:
@@ -73,8 +83,8 @@ def merge_moments(a: Arrays, b: Arrays) -> Arrays:
 class Tally:
     """One layer's running numbers. `U` units, k strongest images, K classes (0: labels unknown)."""
 
-    def __init__(self, units: int, k: int, classes: int, full: bool = True) -> None:
-        self.units, self.k, self.classes, self.full = units, k, classes, full
+    def __init__(self, units: int, k: int, classes: int, full: bool = True, positions: int = POSITIONS[0]) -> None:
+        self.units, self.k, self.classes, self.full, self.positions = units, k, classes, full, positions
         self.value = np.full((units, k), -np.inf, np.float32)  # strongest responses, falling
         self.image = np.full((units, k), -1, np.int64)  # where they were: image number …
         self.position = np.full((units, k), -1, np.int64)  # … and flat position of the maximum in the map
@@ -119,9 +129,7 @@ class Tally:
         positions = np.take_along_axis(known, order, 1)
         at_row, at_rank = np.nonzero(order >= self.k)  # newcomers: only their maps are searched for the position
         if at_row.size:
-            b = torch.from_numpy(order[at_row, at_rank] - self.k)
-            u = torch.from_numpy(rows[at_row])
-            positions[at_row, at_rank] = maps[b, u].flatten(1).argmax(1).numpy()
+            positions[at_row, at_rank] = _where_largest(maps, order[at_row, at_rank] - self.k, rows[at_row])
         self.value[rows], self.position[rows] = values, positions
         self.image[rows] = np.take_along_axis(images, order, 1)
 
@@ -133,14 +141,15 @@ class Tally:
             else maps.permute(0, *range(2, maps.ndim), 1).flatten(1, -2).transpose(1, 2)
         )
         count = flat.shape[2]
-        take = min(POSITIONS, count)
-        steps = (index[:, None] * POSITIONS + np.arange(take)[None]) * 0.6180339887498949
+        take = min(self.positions, count)
+        steps = (index[:, None] * self.positions + np.arange(take)[None]) * 0.6180339887498949
         where = torch.from_numpy((np.modf(steps)[0] * count).astype(np.int64))  # (B, P)
         rows = torch.arange(flat.shape[0])[:, None]
         picked = flat.transpose(1, 2)[rows, where]  # (B, P, U)
         bins = bin_of(picked.float()).reshape(-1, self.units)
         bins += torch.arange(self.units, dtype=bins.dtype) * BINS
-        self.histogram += torch.bincount(bins.reshape(-1).long(), minlength=self.histogram.numel()).to(torch.int32)
+        flat_bins = bins.reshape(-1).long()
+        self.histogram.scatter_add_(0, flat_bins, torch.ones_like(flat_bins, dtype=torch.int32))
 
     def _by_class(self, means: NDArray[np.float64], labels: NDArray[np.int64]) -> Arrays:
         sums = np.zeros((self.classes, self.units))
@@ -182,6 +191,22 @@ class Tally:
             if key.startswith("tree/"):
                 _, level, i, name = key.split("/")
                 self.tree.parts.setdefault((int(level), int(i)), {})[name] = array
+
+
+def _where_largest(maps: Tensor, images: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first flat position of the largest value of each map maps[images[i], units[i]].
+
+    Image by image: in a channels-last map the units lie side by side, so that several are read in one go.
+    """
+    found = np.zeros(len(images), np.int64)
+    for image in np.unique(images):
+        mine = np.flatnonzero(images == image)
+        flat = maps[image].float().flatten(1).numpy()  # (U, positions)
+        if flat.strides[0] < flat.strides[1]:
+            found[mine] = flat.T[:, units[mine]].argmax(0)
+        else:
+            found[mine] = flat[units[mine]].argmax(1)
+    return found
 
 
 def image_moments(maps: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -18,12 +18,12 @@ from click.testing import CliRunner, Result
 
 from convscope.cli import main
 
-NETWORK = '''
+NETWORK = """
 import torch.nn as nn
 
 def small(classes=10):
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, classes))
-'''
+"""
 
 
 def say(*words: str | Path) -> Result:
@@ -43,9 +43,11 @@ def network(tmp_path: Path) -> str:
 
 
 def test_help_needs_no_torch_and_is_quick() -> None:
-    code = ("import sys, time; began = time.perf_counter(); from convscope.cli import main\n"
-            "try: main(['attribute', '--help'])\nexcept SystemExit: pass\n"
-            "print('heavy:', [m for m in ('torch', 'matplotlib', 'sklearn') if m in sys.modules])")
+    code = (
+        "import sys, time; began = time.perf_counter(); from convscope.cli import main\n"
+        "try: main(['attribute', '--help'])\nexcept SystemExit: pass\n"
+        "print('heavy:', [m for m in ('torch', 'matplotlib', 'sklearn') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "heavy: []" in done.stdout
     assert "--window" in done.stdout
@@ -76,8 +78,25 @@ def test_trace_as_json_adds_up() -> None:
 
 def test_attribute_writes_a_picture(network: str, tmp_path: Path) -> None:
     out = tmp_path / "why.png"
-    text = answer("attribute", network, "digits/0003", "--input", "1x8x8", "--preprocess", "unit", "--method", "occlusion", "--window", "2",
-                  "--stride", "1", "--target", "3", "--out", out)
+    text = answer(
+        "attribute",
+        network,
+        "digits/0003",
+        "--input",
+        "1x8x8",
+        "--preprocess",
+        "unit",
+        "--method",
+        "occlusion",
+        "--window",
+        "2",
+        "--stride",
+        "1",
+        "--target",
+        "3",
+        "--out",
+        out,
+    )
     assert out.read_bytes()[:4] == b"\x89PNG"
     assert "3" in text
 
@@ -111,19 +130,26 @@ def test_list_names_everything() -> None:
     assert json.loads(answer("list", "attributions", "--json"))["attributions"][0]["parameters"] is not None
 
 
-@pytest.mark.parametrize(("words", "code", "sentence"), [
-    (("trace", "zoo:resnet19"), 2, "no architecture named 'resnet19'; closest: "),
-    (("trace", "nothing"), 2, "is no network reference"),
-    (("trace", "weights.pt"), 1, "holds weights, not a network"),
-    (("trace", "zoo:lenet5", "--input", "3xlarge"), 2, "cannot read the input size"),
-    (("attribute", "zoo:lenet5", "digits/0001", "--method", "gradient", "--window", "3"), 2, "gradient has no option --window"),
-    (("attribute", "zoo:lenet5", "nowhere.png"), 1, "nowhere.png"),
-    (("attribute", "zoo:lenet5", "digits/0001", "--target", "cat"), 2, "no class or unit named 'cat'"),
-    (("predict", "zoo:lenet5", "digits/0001", "--mean", "a,b"), 2, "cannot read --mean"),
-    (("predict", "zoo:lenet5", "digits/0001", "--preprocess", "unit", "--mean", "0.5"), 2, "exclude each other"),
-    (("list", "zebras"), 2, "no family named 'zebras'"),
-    (("respond", "zoo:lenet5", "--images", "/no/such/folder", "--out", "x"), 1, "/no/such/folder"),
-])
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("trace", "zoo:resnet19"), 2, "no architecture named 'resnet19'; closest: "),
+        (("trace", "nothing"), 2, "is no network reference"),
+        (("trace", "weights.pt"), 1, "holds weights, not a network"),
+        (("trace", "zoo:lenet5", "--input", "3xlarge"), 2, "cannot read the input size"),
+        (
+            ("attribute", "zoo:lenet5", "digits/0001", "--method", "gradient", "--window", "3"),
+            2,
+            "gradient has no option --window",
+        ),
+        (("attribute", "zoo:lenet5", "nowhere.png"), 1, "nowhere.png"),
+        (("attribute", "zoo:lenet5", "digits/0001", "--target", "cat"), 2, "no class or unit named 'cat'"),
+        (("predict", "zoo:lenet5", "digits/0001", "--mean", "a,b"), 2, "cannot read --mean"),
+        (("predict", "zoo:lenet5", "digits/0001", "--preprocess", "unit", "--mean", "0.5"), 2, "exclude each other"),
+        (("list", "zebras"), 2, "no family named 'zebras'"),
+        (("respond", "zoo:lenet5", "--images", "/no/such/folder", "--out", "x"), 1, "/no/such/folder"),
+    ],
+)
 def test_errors_teach_and_have_their_code(words: tuple[str, ...], code: int, sentence: str) -> None:
     result = say(*words)
     assert result.exit_code == code, result.output
@@ -133,7 +159,19 @@ def test_errors_teach_and_have_their_code(words: tuple[str, ...], code: int, sen
 
 
 def test_ctrl_c_keeps_what_is_kept(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "convscope", "fit", "zoo:lenet5", "--images", "digits", "--epochs", "500", "--out", str(tmp_path / "run")]
+    words = [
+        sys.executable,
+        "-m",
+        "convscope",
+        "fit",
+        "zoo:lenet5",
+        "--images",
+        "digits",
+        "--epochs",
+        "500",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     for _ in range(600):
         if (tmp_path / "run" / "checkpoint.pt").exists():

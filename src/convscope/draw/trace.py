@@ -47,11 +47,11 @@ def html(result: Trace) -> str:
 
 def records(result: Trace) -> tuple[list[str], list[list[Any]]]:
     """Header and rows for a CSV file: plain numbers, one column an axis."""
-    header = ["layer", "operator", "input", "output", "parameters", "unshared_parameters", "buffers", "macs", "saved_bytes", "field_size",
-              "field_stride", "field_start", "coverage", "size_formula", "parents", "module", "module_type", "source"]
+    header = ["layer", "operator", "input", "output", "parameters", "unshared_parameters", "buffers", "macs",
+              "saved_bytes", "field_size", "field_stride", "field_start", "coverage", "size_formula", "parents", "module", "module_type", "source"]
     rows = [[k.address, k.operator, " ".join(words.shape(s) for s in k.input_shapes), words.shape(k.output_shape),
-             k.parameters, k.unshared, k.buffers, k.macs, k.saved, *_field_values(k), coverage(k, result.input_shape), formula(k),
-             " ".join(k.parents), k.module, k.module_type, k.source] for k in result.layers]
+             k.parameters, k.unshared, k.buffers, k.macs, k.saved, *_field_values(k), coverage(k, result.input_shape),
+             formula(k), " ".join(k.parents), k.module, k.module_type, k.source] for k in result.layers]
     return header, rows
 
 
@@ -169,9 +169,9 @@ def _notes(result: Trace) -> tuple[str, ...]:
         notes.append(SAVED)
     shared = next((k for k in result.layers if k.unshared is not None and k.parameters), None)
     if shared is not None:
-        neurons = prod(shared.output_shape[1:])
-        notes.append(f"weight sharing: {shared.address} has {words.count(shared.parameters)} parameters; without sharing it would have "
-                     f"{words.count(shared.unshared or 0)} ({words.count(neurons)} neurons × {words.count((shared.unshared or 0) // neurons)})")
+        neurons, alone = prod(shared.output_shape[1:]), shared.unshared or 0
+        notes.append(f"weight sharing: {shared.address} has {words.count(shared.parameters)} parameters; without sharing it "
+                     f"would have {words.count(alone)} ({words.count(neurons)} neurons × {words.count(alone // neurons)})")
     return (*notes, *result.notes)
 
 
