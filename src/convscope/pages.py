@@ -52,7 +52,8 @@ def network_page(work: Work, trace: Trace, made: dict[str, Any]) -> dict[str, An
         "notes": trace.notes,
         "classes": net.classes,
         "layers": [
-            layer_facts(layer, net, layer.address in measured) | zeros_of(work.record, layer.address) for layer in trace.layers
+            layer_facts(layer, net, layer.address in measured) | zeros_of(work.record, layer.address)
+            for layer in trace.layers
         ],
         "highlights": highlights(work, trace, silent),
         "preprocess": work.preprocess.describe(),

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -189,26 +190,26 @@ KINDS: dict[str, type[Result]] = {cls.kind: cls for cls in (Trace, Heatmap, Pict
 
 
 def _plain(value: Any) -> Any:
+    """Dataclasses and mappings as dicts, tuples as lists, fractions as floats; arrays and plain values as they are."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _plain(v) for k, v in cast("dict[Any, Any]", value).items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if hasattr(value, "numerator") and hasattr(value, "denominator") and not isinstance(value, (int, np.generic)):
-        return float(value)  # a Fraction of geometry.Field
-    return value
+        return [_plain(v) for v in cast("list[Any]", value)]
+    return float(value) if isinstance(value, Fraction) else value
 
 
 def _jsonable(value: Any) -> Any:
+    """What JSON has words for: lists for arrays, null for NaN and infinities."""
     if isinstance(value, np.ndarray):
-        return _jsonable(value.tolist())
+        return _jsonable(cast("NDArray[Any]", value).tolist())
     if isinstance(value, np.generic):
         return _jsonable(value.item())
     if isinstance(value, dict):
-        return {k: _jsonable(v) for k, v in value.items()}
+        return {k: _jsonable(v) for k, v in cast("dict[str, Any]", value).items()}
     if isinstance(value, (list, tuple)):
-        return [_jsonable(v) for v in value]
+        return [_jsonable(v) for v in cast("list[Any]", value)]
     if isinstance(value, float):
         return value if np.isfinite(value) else None
-    return value
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)

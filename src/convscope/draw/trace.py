@@ -48,7 +48,8 @@ def html(result: Trace) -> str:
 def records(result: Trace) -> tuple[list[str], list[list[Any]]]:
     """Header and rows for a CSV file: plain numbers, one column an axis."""
     header = ["layer", "operator", "input", "output", "parameters", "unshared_parameters", "buffers", "macs",
-              "saved_bytes", "field_size", "field_stride", "field_start", "coverage", "size_formula", "parents", "module", "module_type", "source"]
+              "saved_bytes", "field_size", "field_stride", "field_start", "coverage", "size_formula", "parents", "module",
+              "module_type", "source"]
     rows = [[k.address, k.operator, " ".join(words.shape(s) for s in k.input_shapes), words.shape(k.output_shape),
              k.parameters, k.unshared, k.buffers, k.macs, k.saved, *_field_values(k), coverage(k, result.input_shape),
              formula(k), " ".join(k.parents), k.module, k.module_type, k.source] for k in result.layers]
