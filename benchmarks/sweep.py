@@ -87,7 +87,8 @@ def measure(name: str, batch: int, rounds: int, size: int, clock: Callable[[], f
     every = list(record.measurable(net.layers))
     convolutions = [layer for layer in every if layer.operator == "conv2d"]
     asked = (("top", "convolutions"), ("moments", "convolutions"), ("moments", "every layer"), ("all", "every layer"))
-    variants = {f"{how}, {which}": Variant(net, every if which == "every layer" else convolutions, how) for how, which in asked}
+    chosen = {"convolutions": convolutions, "every layer": every}
+    variants = {f"{how}, {which}": Variant(net, chosen[which], how) for how, which in asked}
     bare = fast(net, ())
     work: dict[str, Callable[[Tensor], Any]] = {"bare": bare.run, "naive": model.forward, **variants}
     work |= {f"same copy: {k}": v.quick.run for k, v in variants.items()}
