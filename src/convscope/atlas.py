@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -70,6 +71,8 @@ def write(
         net, collection, preprocess, out / "record", embed=(layer,), progress=lambda d, t, _: report(d, t, "sweep")
     )
     work = Work(net, collection, preprocess, record, out, settings, report, layer)
+    if os.environ.get("RANK", "0") != "0":
+        return out / "index.html"  # the sweep was shared under torchrun; one process writes the rest
     trace = net.trace()
     kept = store.Store(out / "results")
     kept.put("trace", trace)

@@ -19,6 +19,7 @@ from convscope.console import (
     Bar,
     Commands,
     emit,
+    first_process,
     fit_options,
     method_options,
     network_options,
@@ -321,6 +322,8 @@ def _parameter(p: Parameter) -> dict[str, Any]:
 
 
 def _told(values: dict[str, Any], text: str, as_json: bool) -> None:
+    if not first_process():
+        return
     click.echo(to_json(values) if as_json else text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,8 @@ class Bar:
     """A progress bar on standard error, with the time left; silent when nobody looks."""
 
     def __init__(self, context: click.Context) -> None:
-        self.quiet = bool(context.find_root().obj and context.find_root().obj["quiet"]) or not sys.stderr.isatty()
+        asked = bool(context.find_root().obj and context.find_root().obj["quiet"])
+        self.quiet = asked or not first_process() or not sys.stderr.isatty()
         self.tasks: dict[str, Any] = {}
 
     def __enter__(self) -> Callable[[int, int, str], None] | None:
@@ -72,8 +74,15 @@ class Bar:
             self.progress.stop()
 
 
+def first_process() -> bool:
+    """Under torchrun every process runs the command; one of them speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def emit(result: Result, as_json: bool, out: Path | None) -> None:
     """Print a result, and keep it where `out` says."""
+    if not first_process():
+        return
     if out is not None:
         result.save(out)
         click.echo(f"kept in {out}", err=True)

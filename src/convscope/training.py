@@ -6,6 +6,7 @@ A folder holds `checkpoint.pt` (to go on from), `weights.safetensors`, `preproce
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def train(
         classes=collection.classes,
         preprocess=prepared,
     )
-    if out is not None:
+    if out is not None and os.environ.get("RANK", "0") == "0":
         _keep(out, module, prepared, collection.classes, run)
     return net, run
 
