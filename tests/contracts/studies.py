@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -51,4 +53,5 @@ def studied(name: str) -> tuple[nn.Module, Study, tuple[str, ...]]:
     preprocess = Preprocess(mean=(0.5,), std=(0.25,), channels={1: "L", 3: "RGB"}.get(channels, channels))
     embed = (layers[0], layers[-1])
     folder = Path(tempfile.mkdtemp(prefix="convscope-study-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return model, study(net, collection(16, *x.shape[2:], channels), preprocess, embed, folder), embed
