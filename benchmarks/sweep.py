@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from convscope import record, registry
 from convscope.data import Collection, open_collection
 from convscope.fast import Fast, fast
+from convscope.glance import Glance
 from convscope.images import PRESETS
 from convscope.network import Network, units_of
 from convscope.results import Layer
@@ -65,9 +66,13 @@ class Variant:
     def __call__(self, x: Tensor) -> None:
         index = np.arange(self.batch * len(x), (self.batch + 1) * len(x))
 
+        seen: dict[str, Glance] = {}
+
         def see(layer: Layer, value: Tensor) -> None:
             value = value.movedim(layer.unit_axis or 1, 1)
-            self.tallies[layer.address].update(value, self.batch, index, index % CLASSES, moments=self.measure != "top")
+            before = seen.get(layer.parents[0]) if layer.operator == "relu" else None
+            one = self.tallies[layer.address]
+            seen[layer.address] = one.update(value, self.batch, index, index % CLASSES, self.measure != "top", before)
 
         self.quick.run(x, see)
         self.batch += 1

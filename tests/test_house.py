@@ -32,6 +32,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "export",
         "fast",
         "fit",
+        "glance",
         "images",
         "layers",
         "network",

@@ -25,9 +25,7 @@ from convscope.console import (
     network_options,
     network_settings,
     split_parameters,
-)
-from convscope.console import (
-    as_json as to_json,
+    to_json,
 )
 from convscope.errors import unknown
 from convscope.fields import Parameter

@@ -227,5 +227,5 @@ def fit_options(command: F) -> F:
     return command
 
 
-def as_json(value: Any) -> str:
+def to_json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False)

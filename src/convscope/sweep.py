@@ -26,6 +26,7 @@ from convscope.data import Batch, Collection
 from convscope.errors import DataError, ShapeError, StoreError, UsageError
 from convscope.fast import fast
 from convscope.fields import param, validate
+from convscope.glance import Glance, map_means
 from convscope.images import Preprocess
 from convscope.network import Network, map_of, units_of
 from convscope.record import PREDICTION, Facts, Record
@@ -223,24 +224,18 @@ class _Work:
         number = int(batch.stop - 1) // self.sweep.batch
         found: list[tuple[str, NDArray[np.float64]]] = []
 
+        seen: dict[str, Glance] = {}
+        moments = self.sweep.measure != "top"
+
         def see(layer: Layer, value: Tensor) -> None:
             value = value.movedim(layer.unit_axis or 1, 1).cpu()
-            means = None
             if layer.address in tallies:
-                means = tallies[layer.address].update(
-                    value, number, batch.index, batch.labels, moments=self.sweep.measure != "top"
-                )
+                before = seen.get(layer.parents[0]) if layer.operator == "relu" else None
+                one = tallies[layer.address]
+                seen[layer.address] = one.update(value, number, batch.index, batch.labels, moments, before)
             if layer.address in embeddings:
-                found.append(
-                    (
-                        layer.address,
-                        means
-                        if means is not None
-                        else value.flatten(2).mean(2).numpy()
-                        if value.ndim > 2
-                        else value.numpy(),
-                    )
-                )
+                means = seen[layer.address].means if layer.address in seen else None
+                found.append((layer.address, map_means(value) if means is None else means))
 
         output = quick.run(batch.x.to(self.net.device, self.net.dtype), see).cpu()
         for address, means in found:

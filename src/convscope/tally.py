@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.glance import Glance, look, position
+
 Arrays = dict[str, NDArray[Any]]
 
 MANTISSA_BITS = 3  # 8 bins per octave: a quantile is within 6.25 % of the true value
@@ -95,28 +97,36 @@ class Tally:
     # ---- one batch ---------------------------------------------------------------------------------------------------
 
     def update(
-        self, value: Tensor, batch: int, index: NDArray[np.int64], labels: NDArray[np.int64], moments: bool = True
-    ) -> NDArray[np.float64] | None:
-        """Take in `value` (B, U, …) of the images `index`. Returns the per-image means (B, U) where they were computed."""
-        maps = value if value.ndim > 2 else value.reshape(*value.shape, 1)
-        axes = tuple(range(2, maps.ndim))
-        best = maps.amax(axes)  # (B, U)
-        self._rank(maps, best, index)
-        means = None
-        if moments:
-            means, variances = image_moments(maps)
-            part = _of_batch(means, variances, maps[0, 0].numel())
-            if self.full:
-                self.minimum = np.minimum(self.minimum, maps.amin((0, *axes)).float().numpy())
-                self._sample(maps, index)
-                if self.classes:
-                    part |= self._by_class(means, labels)
-            self.tree.add(batch, part)
-        return means
+        self,
+        value: Tensor,
+        batch: int,
+        index: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        moments: bool = True,
+        before: Glance | None = None,
+    ) -> Glance:
+        """Take in `value` (B, U, …) of the images `index`; returns what was seen of it.
 
-    def _rank(self, maps: Tensor, best: Tensor, index: NDArray[np.int64]) -> None:
+        `before`: what was seen of the layer that this one is the ReLU of, where that was looked at in the same batch.
+        """
+        full = self.full and moments
+        seen = look(value, moments, low=full, before=before)
+        self._rank(value, seen, index)
+        if seen.means is None or seen.variances is None:
+            return seen
+        part = _of_batch(seen.means, seen.variances, value[0, 0].numel())
+        if full:
+            assert seen.lows is not None
+            self.minimum = np.minimum(self.minimum, seen.lows.amin(0).float().numpy())
+            self._sample(value if value.ndim > 2 else value[:, :, None], index)
+            if self.classes:
+                part |= self._by_class(seen.means, labels)
+        self.tree.add(batch, part)
+        return seen
+
+    def _rank(self, value: Tensor, seen: Glance, index: NDArray[np.int64]) -> None:
         """Merge this batch's maxima into the k strongest. Ties go to the smaller image number, then the first position."""
-        scores = best.float().T.numpy()  # (U, B)
+        scores = seen.rows.amax(1).float().T.numpy()  # (U, B)
         rows = np.flatnonzero((scores >= self.value[:, -1:]).any(1))  # units with a newcomer
         if rows.size == 0:
             return
@@ -129,7 +139,7 @@ class Tally:
         positions = np.take_along_axis(known, order, 1)
         at_row, at_rank = np.nonzero(order >= self.k)  # newcomers: only their maps are searched for the position
         if at_row.size:
-            positions[at_row, at_rank] = _where_largest(maps, order[at_row, at_rank] - self.k, rows[at_row])
+            positions[at_row, at_rank] = position(value, seen, order[at_row, at_rank] - self.k, rows[at_row])
         self.value[rows], self.position[rows] = values, positions
         self.image[rows] = np.take_along_axis(images, order, 1)
 
@@ -191,39 +201,6 @@ class Tally:
             if key.startswith("tree/"):
                 _, level, i, name = key.split("/")
                 self.tree.parts.setdefault((int(level), int(i)), {})[name] = array
-
-
-def _where_largest(maps: Tensor, images: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The first flat position of the largest value of each map maps[images[i], units[i]].
-
-    Image by image: in a channels-last map the units lie side by side, so that several are read in one go.
-    """
-    found = np.zeros(len(images), np.int64)
-    for image in np.unique(images):
-        mine = np.flatnonzero(images == image)
-        flat = maps[image].float().flatten(1).numpy()  # (U, positions)
-        if flat.strides[0] < flat.strides[1]:
-            found[mine] = flat.T[:, units[mine]].argmax(0)
-        else:
-            found[mine] = flat[units[mine]].argmax(1)
-    return found
-
-
-def image_moments(maps: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance (biased) of every map: two (B, U) arrays.
-
-    `batch_norm_update_stats` reads a map once at memory speed, where `var_mean` takes twenty times as long; called image
-    by image its float32 sums stay short, so that the result is good to 1e-5 of the spread.
-    """
-    if maps[0, 0].numel() == 1:
-        means = maps.reshape(maps.shape[:2]).double().numpy()
-        return means, np.zeros_like(means)
-    if maps.dtype not in (torch.float32, torch.float64):
-        maps = maps.float()
-    units = maps.shape[1]
-    running = torch.zeros(units, dtype=maps.dtype), torch.ones(units, dtype=maps.dtype)
-    each = [torch.batch_norm_update_stats(image, *running, 0.0) for image in maps.split(1)]
-    return torch.stack([m for m, _ in each]).double().numpy(), torch.stack([v for _, v in each]).double().numpy()
 
 
 def _of_batch(means: NDArray[np.float64], variances: NDArray[np.float64], size: int) -> Arrays:

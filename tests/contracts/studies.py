@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -44,6 +45,12 @@ def study(net: Network, images: Collection, preprocess: Preprocess, embed: tuple
     return Study(Sweep(top=4, batch=8)(net, images, preprocess, folder, embed=embed), net, images, preprocess)
 
 
+def _remove(folder: Path, owner: int) -> None:
+    """A process that was forked off in another test must not clear away what this one still reads."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @functools.cache
 def studied(name: str) -> tuple[nn.Module, Study, tuple[str, ...]]:
     """A net of `tests/nets.py`, a study of sixteen images, and the layers with embeddings: first and last."""
@@ -53,5 +60,5 @@ def studied(name: str) -> tuple[nn.Module, Study, tuple[str, ...]]:
     preprocess = Preprocess(mean=(0.5,), std=(0.25,), channels={1: "L", 3: "RGB"}.get(channels, channels))
     embed = (layers[0], layers[-1])
     folder = Path(tempfile.mkdtemp(prefix="convscope-study-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(_remove, folder, os.getpid())
     return model, study(net, collection(16, *x.shape[2:], channels), preprocess, embed, folder), embed

@@ -5,6 +5,7 @@ Turns red: in console.Commands.invoke, exit with 1 always; in cli.trace, print t
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -172,13 +173,18 @@ def test_ctrl_c_keeps_what_is_kept(tmp_path: Path) -> None:
         "--out",
         str(tmp_path / "run"),
     ]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are deaf to Ctrl-C
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=env, preexec_fn=heard)
     for _ in range(600):
         if (tmp_path / "run" / "checkpoint.pt").exists():
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    try:
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "checkpoint.pt" in said
     assert "Traceback" not in said
