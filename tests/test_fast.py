@@ -104,14 +104,43 @@ def test_measured_layers_are_seen_with_their_own_values() -> None:
     seen: dict[str, Tensor] = {}
 
     def see(layer: Layer, value: Tensor) -> None:
-        seen[layer.address] = value
+        seen[layer.address] = value.clone()  # what follows may write over it
 
+    before = x.clone()
     copy.run(x, see)
+    assert torch.equal(x, before)
     assert copy.folded == 1  # conv 0 is measured and stays; conv 2 goes into norm 3
     assert list(seen) == ["0", "1", "3"]
     wanted = net.run(x, keep=list(seen))
     for address, value in seen.items():
         assert torch.allclose(value, wanted[address], rtol=1e-4, atol=1e-5), address
+
+
+class Branching(nn.Module):
+    """Values that are read twice, or are somebody's input, must not be written over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        straight = torch.relu(x)  # the image is not ours to write on
+        y = self.conv(x)
+        z = torch.relu(y) + y  # y is read twice
+        w = self.norm(self.conv(z) + x[:, :1])  # a sum that broadcasts
+        return torch.relu(torch.relu(w) + straight) + y
+
+
+@pytest.mark.parametrize("measured", [(), ("conv", "conv:1", "norm"), ("relu", "add", "add:1")])
+def test_only_what_nobody_else_reads_is_written_over(measured: tuple[str, ...]) -> None:
+    net = Network.open(stirred(Branching()), (3, 9, 9))
+    x = torch.randn(2, 3, 9, 9)
+    before, wanted = x.clone(), net(x)
+    copy = fast(net, measured)
+    for _ in range(2):  # a second run finds weights and image as they were
+        assert torch.allclose(copy.run(x), wanted, rtol=1e-4, atol=1e-5)
+    assert torch.equal(x, before)
 
 
 def test_a_network_that_counts_its_calls_gives_its_answer() -> None:
