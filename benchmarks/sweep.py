@@ -84,25 +84,27 @@ def seconds(work: Callable[[], Any], clock: Callable[[], float]) -> float:
     return clock() - before
 
 
-def measure(name: str, batch: int, rounds: int, size: int, clock: Callable[[], float]) -> list[str]:
+def measure(name: str, asked: argparse.Namespace, clock: Callable[[], float]) -> list[str]:
     """Rows of the table for one network."""
-    batches = [torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(k)) for k in range(rounds + 2)]
-    model = calibrated(name, batches[0])
-    net = Network.open(model, batches[0][:1])
+    shape = (asked.batch, 3, asked.size, asked.size)
+    first = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    model = calibrated(name, first)
+    net = Network.open(model, first[:1])
     every = list(record.measurable(net.layers))
     convolutions = [layer for layer in every if layer.operator == "conv2d"]
-    asked = (("top", "convolutions"), ("moments", "convolutions"), ("moments", "every layer"), ("all", "every layer"))
+    kinds = (("top", "convolutions"), ("moments", "convolutions"), ("moments", "every layer"), ("all", "every layer"))
     chosen = {"convolutions": convolutions, "every layer": every}
-    variants = {f"{how}, {which}": Variant(net, chosen[which], how) for how, which in asked}
+    variants = {f"{how}, {which}": Variant(net, chosen[which], how) for how, which in kinds}
     bare = fast(net, ())
     work: dict[str, Callable[[Tensor], Any]] = {"bare": bare.run, "naive": model.forward, **variants}
     work |= {f"same copy: {k}": v.quick.run for k, v in variants.items()}
     times: dict[str, list[float]] = {k: [] for k in work}
-    for at, x in enumerate(batches):
+    for at in range(asked.warm + asked.rounds):
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(at))
         for key, one in work.items():
             with torch.no_grad():
                 spent = seconds(lambda one=one, x=x: one(x), clock)
-            if at >= 2:  # the first two rounds fill the lists of strongest images and warm everything up
+            if at >= asked.warm:
                 times[key].append(spent)
     median = {k: statistics.median(v) for k, v in times.items()}
     rows = [row(name, "naive", median["naive"], median, "", None)]
@@ -150,18 +152,20 @@ def main() -> None:
     parser.add_argument("--nets", nargs="+", default=["resnet18", "vgg16", "googlenet"])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--warm", type=int, default=2, help="uncounted batches; they fill the lists of images")
+    parser.add_argument("--batches", type=int, default=16, help="of the whole sweep")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     clock, said = (time.process_time, "CPU seconds") if asked.threads == 1 else (time.perf_counter, "wall seconds")
     print(f"{asked.threads} thread(s), batch {asked.batch}, {asked.size}×{asked.size}, float32, torch {torch.__version__}; "
-          f"{said} a batch, median of {asked.rounds} interleaved rounds\n")
+          f"{said} a batch, median of {asked.rounds} interleaved rounds after {asked.warm} that are not counted\n")
     print("| network | what | seconds | over bare | over the same copy | over naive | wanted |")
     print("|---|---|---|---|---|---|---|")
     for name in asked.nets:
-        rows = measure(name, asked.batch, asked.rounds, asked.size, clock)
-        print("\n".join([*rows, whole(name, asked.batch, asked.rounds, asked.size, clock)]), flush=True)
+        rows = measure(name, asked, clock)
+        print("\n".join([*rows, whole(name, asked.batch, asked.batches, asked.size, clock)]), flush=True)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,8 @@
   }
 
   function heatmaps(ctx, list, width) {
-    const plain = ctx.route.query.show === 'plain';
+    const usual = width < 48 ? 'plain' : 'over'; // of a few large pixels, colour over brightness cannot be read
+    const plain = (ctx.route.query.show ?? usual) === 'plain';
     return [
       h(
         'div.toolbar',
@@ -154,7 +155,7 @@
             ['plain', 'Map alone'],
           ],
           plain ? 'plain' : 'over',
-          (v) => ctx.set({ show: v === 'over' ? null : v }),
+          (v) => ctx.set({ show: v === usual ? null : v }),
           'draw',
         ),
       ),
