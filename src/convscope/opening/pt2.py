@@ -69,7 +69,9 @@ def refuse_pickles(path: Path) -> None:
 
 
 def network(source: Source, facts: dict[str, Any]) -> Network:
-    program = source.program.run_decompositions({})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about its own tree specifications
+        program = source.program.run_decompositions({})
     training = [n.name for n in program.graph.nodes if "batch_norm" in str(n.target) and "no_training" not in str(n.target)]
     if training:
         raise OpeningError(
