@@ -77,7 +77,11 @@ class Tab:
             "request",
             lambda r: None if r.url.startswith((base, "data:", "blob:")) else self.troubles.append(f"request to {r.url}"),
         )
-        self.page.on("requestfailed", lambda r: self.troubles.append(f"failed: {r.url}"))
+        # A request that is under way when the page is left is given up by the browser: no fault of the page.
+        aborted = "net::ERR_ABORTED"
+        self.page.on(
+            "requestfailed", lambda r: None if r.failure == aborted else self.troubles.append(f"failed: {r.url} {r.failure}")
+        )
 
     def open(self, hash: str, name: str = "index.html") -> Any:
         self.page.goto("about:blank")
