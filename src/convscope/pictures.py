@@ -178,7 +178,7 @@ def _maps_sheet(net: Network, address: str, value: Any, name: str) -> tuple[dict
         scale="shared",
         values={"maximum": peak[units]},
     )
-    described, content = sheet_of(picture, name, least=32)
+    described, content = sheet_of(picture, name, least=48)
     caption = f"{len(units)} of {len(maps)} units, those with the largest responses; {described.pop('scale')}{note}"
     limit = float(np.abs(maps[units]).max())
     return {

@@ -214,6 +214,17 @@ def test_units_sort_and_show_as_tiles(tab: Tab) -> None:
     assert tab.hash == "#/layer/stem.relu?sort=selectivity&view=tiles"
 
 
+def test_a_layer_shows_what_it_makes_of_an_image(tab: Tab) -> None:
+    page = tab.open("#/layer/stem.relu")
+    sheet = tab.at("activations")
+    assert sheet.locator("a").count() == int(sheet.get_attribute("data-count"))
+    tab.at("activations-image").select_option("2")
+    tab.until("location.hash.includes('image=2')")
+    page.wait_for_selector("a[href='#/image/2']")
+    tab.at("activations").locator("a").first.click()
+    tab.until("location.hash.startsWith('#/unit/stem.relu/')")
+
+
 def test_the_frame_is_what_the_unit_saw(tab: Tab, atlas: Path) -> None:
     text = (atlas / "data/layer/layer1.0.conv1.js").read_text(encoding="utf-8")
     top = json.loads(text[text.index(", ") + 2 : text.rindex(")")])["top"]

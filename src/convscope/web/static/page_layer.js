@@ -23,7 +23,12 @@
       {},
       head(ctx, layer),
       content
-        ? [filters(layer, content), units(ctx, layer, content), dom.notes(content.notes)]
+        ? [
+            filters(layer, content),
+            await window.convscope.activations(ctx, layer),
+            units(ctx, layer, content),
+            dom.notes(content.notes),
+          ]
         : dom.notice(
             `Nothing was kept of the units of ${layer.address} over the collection. The About page says which layers were measured.`,
           ),
