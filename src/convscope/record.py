@@ -214,7 +214,7 @@ _MOVES = frozenset(
 
 def write_state(path: Path, header: dict[str, Any], arrays: Arrays) -> None:
     """Header and arrays under one name, all or nothing; packed once the sweep is done, since histograms are mostly zeros."""
-    write = np.savez_compressed if header["next"] >= header["stop"] else np.savez
+    write = np.savez_compressed if header.get("next", 0) >= header.get("stop", 1) else np.savez
     with store.atomic(path) as file:
         write(file, __header__=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
 
