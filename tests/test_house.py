@@ -34,6 +34,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "fit",
         "glance",
         "images",
+        "inputs",
         "layers",
         "network",
         "opening",

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope import registry
-from convscope.errors import DataError, UsageError
+from convscope.errors import UsageError
 from convscope.results import Heatmap, Origin, Picture, Result, Run, Table, Trace
 
 if TYPE_CHECKING:
-    from torch import Tensor
 
     from convscope.images import Preprocess
     from convscope.network import Network
@@ -58,55 +57,11 @@ def read_preprocess(given: Any) -> Preprocess | None:
     return images.preset(str(given))
 
 
-def preprocess_of(net: Network) -> tuple[Preprocess, str]:
-    """How images become this network's input, and a sentence if that had to be assumed."""
-    from convscope.images import PRESETS, sized
-
-    if len(net.input_shape) != 4:
-        raise UsageError(f"{net.name} does not read images", f"its input is {net.input_shape}", "give tensors to net.run")
-    if net.preprocess is not None:
-        return sized(net.preprocess, net.input_shape[1:]), ""
-    assumed = sized(PRESETS["unit"], net.input_shape[1:])
-    return assumed, f"preprocessing not given; assumed: {assumed.describe()}"
-
-
-def prepare(net: Network, image: Any) -> tuple[Tensor, tuple[str, ...]]:
-    """An image as this network's input (1, C, H, W), and what had to be assumed.
-
-    `image`: a file, the id of a built-in image ('digits/0042'), uint8 pixels (H, W[, C]), or a float tensor taken as it is.
-    """
-    import numpy as np
-    import torch
-
-    if isinstance(image, torch.Tensor) and image.is_floating_point():
-        return net.check_input(image), ()
-    pixels = read_pixels(image)
-    preprocess, note = preprocess_of(net)
-    x = torch.from_numpy(np.ascontiguousarray(preprocess(pixels)))[None]
-    return net.check_input(x), (note,) if note else ()
-
-
 def read_pixels(image: Any) -> Any:
-    """uint8 (H, W, C) of a file, a built-in id or an array."""
-    import numpy as np
+    """uint8 (H, W, C) of a file, a built-in id ('digits/0042') or an array."""
+    from convscope import inputs
 
-    from convscope import data, images
-
-    if isinstance(image, (str, Path)):
-        path, text = Path(image), str(image)
-        builtin = text.split("/")[0]
-        if not path.exists() and builtin in ("digits", "faces", "photos"):
-            collection = data.open_collection(builtin)
-            return collection[collection.find(text)]
-        return images.load_image(path)
-    pixels = np.asarray(image)
-    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
-        raise DataError(
-            f"cannot use an array of {pixels.dtype} {pixels.shape} as an image",
-            "pixels are uint8 (H, W) or (H, W, C)",
-            "a float *tensor* (C, H, W) is taken as the network's input as it is",
-        )
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+    return inputs.read_pixels(image)
 
 
 def trace(network: Any, example: Any = None, **how: Any) -> Trace:
@@ -118,11 +73,11 @@ def predict(network: Any, image: Any, top: int = 5) -> Table:
     """What does the network see in an image? Its highest outputs, as probabilities; how they were read is said."""
     import numpy as np
 
-    from convscope import run
+    from convscope import inputs, run
     from convscope.sweep import probabilities
 
     net = open(network)
-    x, notes = prepare(net, image)
+    x, notes = inputs.prepare(net, image)
     output = run.run(net, x).output.flatten(1)
     shares, how = probabilities(output.float())
     best = shares[0].topk(min(top, shares.shape[1])).indices
@@ -153,10 +108,10 @@ def attribute(
     """Which pixels decided? A signed map of `image`; `target`: class, unit address, or None for the best class."""
     import dataclasses
 
-    from convscope import run
+    from convscope import inputs, run
 
     net = open(network)
-    x, notes = prepare(net, image)
+    x, notes = inputs.prepare(net, image)
     asked = run.target(net, target, x)
     made = make("attributions", method, parameters)
     extra = {"progress": progress} if "progress" in made.__call__.__code__.co_varnames else {}
@@ -181,22 +136,24 @@ def respond(
     **parameters: Any,
 ) -> Record:
     """What did every unit do over a collection? Sweeps it once into the folder `out`, going on with what is there."""
+    from convscope import inputs
     from convscope.data import open_collection
     from convscope.sweep import Sweep
 
     net = open(network)
-    preprocess, _ = preprocess_of(net)
+    preprocess, _ = inputs.preprocess_of(net)
     return Sweep(**parameters)(net, open_collection(images), preprocess, out, layers=layers, embed=embed, progress=progress)
 
 
 def study(network: Any, images: Any, record: str | Path, layer: str, method: str = "units", **parameters: Any) -> Result:
     """How does a layer respond to a whole collection? Asks the record of a sweep: top images, neighbours, a map, …"""
+    from convscope import inputs
     from convscope.data import open_collection
     from convscope.record import Record
     from convscope.responses._study import Study
 
     net = open(network)
-    preprocess, _ = preprocess_of(net)
+    preprocess, _ = inputs.preprocess_of(net)
     asked = Study(Record(record), net, open_collection(images), preprocess)
     return make("responses", method, parameters)(asked, net[layer].address)
 

@@ -29,6 +29,7 @@ from convscope.data import Collection
 from convscope.errors import StoreError, UsageError
 from convscope.fields import param, validate
 from convscope.images import Preprocess
+from convscope.inputs import preprocess_of
 from convscope.network import Network
 from convscope.record import Record, measurable
 from convscope.results import Cloud
@@ -58,8 +59,6 @@ def write(
     net: Network, collection: Collection, out: Path, settings: Settings, progress: Progress | None = None, source: str = ""
 ) -> Path:
     """Write the atlas of `net` over `collection` into `out`; returns the page. `source`: how to open the images again."""
-    from convscope.actions import preprocess_of
-
     began = time.monotonic()
     report = progress or _silent
     preprocess, assumed = preprocess_of(net)
