@@ -26,7 +26,7 @@ PUBLISHED = [
     ("zoo:vgg16", "features.30", 212, 32, -90),
     ("zoo:resnet50(stride_in_1x1=True)", "layer4.2.relu:2", 483, 32, None),
     ("zoo:inception_v3", "Mixed_7c.concat", 1311, 32, -618),
-    # torchvision's layout, 3×3 where the paper has 5×5: 7 s2, pool s2, 3, pool s2, twice, pool s2, five times, pool s2, twice
+    # torchvision's layout, 3×3 where the paper has 5×5: 7 s2, pool s2, 3, pool s2, twice, pool, five times, pool s2, twice
     ("zoo:googlenet", "inception5b.concat", 379, 32, None),
 ]
 
