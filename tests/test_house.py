@@ -22,7 +22,7 @@ FILES = tuple(sorted(SRC.rglob("*.py")))
 # Where each file or folder lives. A file may import what stands on a lower level, or beside it on its own.
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "geometry", "addresses"),
-    ("results", "operators", "registry", "fields", "store", "draw"),
+    ("results", "operators", "glass", "registry", "fields", "store", "draw"),
     (
         "archives",
         "chance",
@@ -48,6 +48,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "tally",
         "learned",
         "incremental",
+        "mechanics",
         "watch",
     ),
     ("attributions", "features", "responses", "checks", "edits", "experiments", "zoo"),
@@ -74,6 +75,7 @@ WIDER_FUNCTIONS: dict[str, str] = {
     "fit.py:fit": "a sentence: what, on what, and three optional words",
     "cli.py:*": "the options of a command",
     "geometry.py:size_formula": "the terms of one formula, as in the paper",
+    "mechanics/capture.py:_batch_norm_in_training": "the arguments of the operation that it replaces",
     "attributions/_map.py:heatmap": "the fields of the result that it makes",
 }
 UNPICKLERS: dict[str, str] = {"checkpoints.py": "names pickle.UnpicklingError, to catch what safe loading raises"}

@@ -97,16 +97,17 @@ def tensor_arguments(node: Node) -> tuple[list[Node | None], dict[str, Any]]:
     tensors: list[Node | None] = []
     settings: dict[str, Any] = {}
     for key, value in named.items():
-        if isinstance(value, Node) and _is_tensor(value):
+        if isinstance(value, Node) and is_tensor(value):
             tensors.append(value)
-        elif isinstance(value, (list, tuple)) and value and all(isinstance(v, Node) and _is_tensor(v) for v in value):
+        elif isinstance(value, (list, tuple)) and value and all(isinstance(v, Node) and is_tensor(v) for v in value):
             tensors += value
         else:
             settings[key] = _plain(value)
     return tensors, settings
 
 
-def _is_tensor(node: Node) -> bool:
+def is_tensor(node: Node) -> bool:
+    """Is this node's value a tensor, or several, rather than a size?"""
     value = node.meta.get("val")
     return isinstance(value, torch.Tensor) or (
         isinstance(value, (tuple, list)) and any(isinstance(v, torch.Tensor) for v in value)
@@ -166,11 +167,11 @@ class _Reading:
 
     def _visit(self, node: Node) -> None:
         if node.op == "placeholder":
-            if node.name in self.inputs and _is_tensor(node):
+            if node.name in self.inputs and is_tensor(node):
                 self.live.add(node)
                 self.sights[node] = receptive.of_image(shape_of(node.meta["val"]))
             return
-        if node.op != "call_function" or not any(a in self.live for a in node.all_input_nodes) or not _is_tensor(node):
+        if node.op != "call_function" or not any(a in self.live for a in node.all_input_nodes) or not is_tensor(node):
             return
         self.live.add(node)
         name = op_name(node)

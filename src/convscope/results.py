@@ -73,6 +73,17 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Gradient:
+    """How does the backward pass get the gradient of one array of a layer, given delta = ∂L/∂y?"""
+
+    of: str  # 'x', 'weight', 'bias', 'other'
+    shape: tuple[int, ...]  # its shape, which is the array's own
+    how: str  # in words: 'δ with zeros between, convolved in full with the kernels flipped, …'
+    sizes: str = ""  # a formula with its numbers: '(55 − 1)·4 + 1 = 217; 217 + 2·(11 − 1) − 11 + 1 = 227; …'
+    macs: int = 0  # multiply-accumulates of this part of the backward pass
+
+
+@dataclass(frozen=True)
 class Layer:
     """One call in the graph: what it is, what goes in and out, what it costs, what it sees. Shapes have B = 1."""
 
@@ -93,6 +104,7 @@ class Layer:
     source: str = ""  # 'net.py:12 in forward: return F.relu(x)'
     node: str = ""  # name of the node in the exported graph
     unit_axis: int | None = None  # the axis of the output that counts units: 1 for channels; None if there is none
+    backward: tuple[Gradient, ...] | None = None  # the backward pass, array by array; None where nobody speaks for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +187,95 @@ class Cloud(Result):
     notes: tuple[str, ...] = ()  # 'sampled: 2,000 of 60,000 images, seed 0'
 
 
+@dataclass(frozen=True)
+class Grid:
+    """Numbers as they lie in a layer: a window of the input, a kernel, the output around a cell."""
+
+    name: str  # 'window of x', 'kernel 3', 'y'
+    values: NDArray[Any]  # (C, h, w), (h, w), (n,) or (n, m)
+    start: tuple[int, ...] = ()  # index in the whole array of the first number; negative: it lies in the padding
+    step: tuple[int, ...] = ()  # distance in the whole array of two neighbours, per axis (dilation); empty: 1
+    marked: tuple[tuple[int, ...], ...] = ()  # cells in play, as indices into `values`
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A sum of products, product by product: Σ left·right."""
+
+    left: str  # what the first factor is: 'x', 'δ'
+    right: str  # what the second factor is: 'weight'
+    left_at: NDArray[np.integer]  # (n, axes) where each first factor stands in its array; negative or beyond: padding
+    right_at: NDArray[np.integer]  # (n, axes)
+    left_values: NDArray[np.floating]  # (n,)
+    right_values: NDArray[np.floating]  # (n,)
+
+    @property
+    def products(self) -> NDArray[np.floating]:
+        """(n,)"""
+        return self.left_values * self.right_values
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of arithmetic: 'σ = √(variance + eps) = √(0.25 + 1e-05)', and what it comes to."""
+
+    text: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps(Result):
+    """How does one number come about? One output value, one delta or one weight gradient, worked out."""
+
+    kind: ClassVar[str] = "steps"
+    title: str  # 'conv1/3@5,9: one output value'
+    layer: str  # address
+    operator: str
+    direction: str  # 'forward', 'input', 'weights', 'update'
+    at: tuple[int, ...]  # index of the number in its array
+    formula: str  # with letters
+    lines: tuple[Line, ...]  # the arithmetic, top to bottom; the last line's value is `value`
+    value: float  # ours
+    check: float  # autograd's number for the same thing
+    grids: tuple[Grid, ...] = ()
+    terms: Terms | None = None  # the products that one of the lines adds up
+    crops: tuple[NDArray[np.uint8], ...] = ()  # (h, w, 3) what each of the largest terms saw of the image
+    captions: tuple[str, ...] = ()  # one a crop
+    table: dict[str, NDArray[Any]] = field(default_factory=dict[str, Any])  # numbers side by side, one row each
+    units: dict[str, str] = field(default_factory=dict[str, str])  # what a column of `table` means
+    notes: tuple[str, ...] = ()
+
+    @property
+    def difference(self) -> float:
+        """How far ours is from autograd's."""
+        return abs(self.value - self.check)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One diagnosis: what is seen, the numbers behind it, why, and what mends it."""
+
+    severity: str  # 'error', 'advice', 'fine', 'unknown'
+    symptom: str  # in the user's words: 'conv2: ∂L/∂x is wrong'
+    where: str = ""  # layer or array
+    evidence: dict[str, float | str] = field(default_factory=dict[str, "float | str"])
+    cause: str = ""
+    remedy: str = ""
+    proof: str = ""  # what was tried, and what would disprove it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings(Result):
+    """What is wrong? Diagnoses, the gravest first, and everything that was looked at."""
+
+    kind: ClassVar[str] = "findings"
+    title: str
+    findings: tuple[Finding, ...]
+    checked: dict[str, NDArray[Any]] = field(default_factory=dict[str, Any])  # one row for each thing looked at
+    units: dict[str, str] = field(default_factory=dict[str, str])  # what a column of `checked` means
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run(Result):
     """A training record: one row a step or an epoch."""
@@ -186,7 +287,7 @@ class Run(Result):
     notes: tuple[str, ...] = ()
 
 
-KINDS: dict[str, type[Result]] = {cls.kind: cls for cls in (Trace, Heatmap, Picture, Table, Cloud, Run)}
+KINDS: dict[str, type[Result]] = {cls.kind: cls for cls in (Trace, Steps, Heatmap, Picture, Table, Cloud, Run, Findings)}
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,8 @@ from math import prod
 from typing import Any, ClassVar
 
 from convscope.geometry import Window
+from convscope.operators._working import Working, linear_gradient, linear_value
+from convscope.results import Gradient
 
 Shape = tuple[int, ...]
 Array = Any  # numpy.ndarray of any size and floating type
@@ -29,6 +31,8 @@ class Operator:
     arrays: ClassVar[tuple[str, ...]] = ("x",)  # what forward takes; 'x' is the data, the rest are parameters or more data
     learned: ClassVar[tuple[str, ...]] = ()  # which of them are parameters
     formula: ClassVar[str] = ""  # y in terms of x, in one line
+    backward_formula: ClassVar[str] = ""  # ∂L/∂x in terms of δ = ∂L/∂y, in one line
+    linear: ClassVar[bool] = False  # y is linear in all its arrays together, up to a constant
 
     @classmethod
     def read(cls, name: str, settings: dict[str, Any], shapes: tuple[Shape, ...]) -> Operator:
@@ -64,3 +68,26 @@ class Operator:
     def backward(self, delta: Any, *arrays: Any, **named: Any) -> tuple[Any, ...]:
         """∂L/∂array for every array given, from delta = ∂L/∂y; None for one that is None or not differentiable."""
         raise NotImplementedError
+
+    def gradients(self, *shapes: Any, **named: Any) -> tuple[Gradient, ...]:
+        """How the backward pass gets the gradient of each array, with its sizes; unless it says otherwise, δ by position."""
+        del named
+        return tuple(
+            Gradient(name, shape, self.backward_formula)
+            for name, shape in zip(self.arrays, shapes, strict=False)
+            if shape is not None
+        )
+
+    def explain_value(self, at: tuple[int, ...], *arrays: Any, **named: Any) -> Working:
+        """y[at] (of several results, the first), worked out."""
+        del named
+        if not self.linear:
+            raise NotImplementedError(f"{type(self).__name__} does not explain its values")
+        return linear_value(self, at, arrays)
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, *arrays: Any, **named: Any) -> Working:
+        """∂L/∂(number `at` of array `which`), worked out, from delta = ∂L/∂y."""
+        del named
+        if not self.linear:
+            raise NotImplementedError(f"{type(self).__name__} does not explain its gradients")
+        return linear_gradient(self, which, at, delta, arrays)

@@ -15,10 +15,15 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
+import numpy as np
+
 from convscope.errors import ShapeError
 from convscope.geometry import Window, output_size
 from convscope.operators._operator import Operator, Shape
+from convscope.operators._window_terms import at_places, fed_by, under, window_grid, window_of, with_channel
 from convscope.operators._windows import Numbers, add_back, cropped, cut, padded, per_axis, require_rank
+from convscope.operators._working import Working, sum_lines, terms
+from convscope.results import Gradient, Grid
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,101 @@ class Conv(Operator):
         """∂L/∂weight: delta · window, summed over images and positions."""
         return (self._rows(delta).transpose(0, 2, 1) @ self._columns(x, weight, delta.shape[2:])).reshape(weight)
 
+    # --- written out ---------------------------------------------------------------------------------------------------
+
+    def gradients(self, x: Shape, weight: Shape, bias: Shape | None = None) -> tuple[Gradient, ...]:
+        out = self.output_shape(x, weight, bias)
+        macs = self.macs(x, weight)
+        found = [
+            Gradient("x", x, "δ, with stride − 1 zeros put between, convolved in full with the kernels flipped in every axis "
+                     "and in/out channels swapped, the padding cropped", _joined(self._back_sizes(x, weight, out)), macs),
+            Gradient("weight", weight, "x, padded, correlated (valid) with the δ of each filter, its numbers stride apart; "
+                     "summed over positions and over the batch", _joined(self._weight_sizes(x, weight, out)), macs),
+        ]
+        if bias is not None:
+            found.append(Gradient("bias", bias, "δ summed over positions and over the batch",
+                                  f"{'·'.join(map(str, out[2:]))} = {prod(out[2:])} positions an image"))
+        return tuple(found)
+
+    def _back_sizes(self, x: Shape, weight: Shape, out: Shape) -> list[str]:
+        """Per axis: the spread deltas, their full convolution, and what is left of it when the padding is cut away."""
+        found: list[str] = []
+        start, end = self._paddings(weight)
+        for n, h, w, p, q in zip(x[2:], out[2:], self.windows(x, weight), start, end, strict=True):
+            spread = (h - 1) * w.stride + 1
+            reach = w.dilation * (w.kernel - 1)
+            full, rest = spread + reach, n + p + q - (spread + reach)
+            text = f"({h} − 1)·{w.stride} + 1 = {spread}; " if w.stride > 1 else ""
+            text += f"{spread} + {reach + 1} − 1 = {full}"
+            text += f"; {full} + {rest} unread = {full + rest}" if rest else ""
+            text += f"; {full + rest} − {p} − {q} = {n}" if p or q else ""
+            found.append(text)
+        return found
+
+    def _weight_sizes(self, x: Shape, weight: Shape, out: Shape) -> list[str]:
+        """Per axis: padded input less the unread rest, less the spread deltas; then every dilation-th of it."""
+        found: list[str] = []
+        for h, w in zip(out[2:], self.windows(x, weight), strict=True):
+            spread = (h - 1) * w.stride + 1
+            used = spread + w.dilation * (w.kernel - 1)
+            size = used - spread + 1
+            text = f"{used} − {spread} + 1 = {size}"
+            found.append(text + (f"; every {w.dilation}. of them: {w.kernel}" if w.dilation > 1 else ""))
+        return found
+
+    def explain_value(self, at: tuple[int, ...], x: Any, weight: Any, bias: Any = None) -> Working:
+        (b, k, *i), windows = at, self.windows(x.shape, weight.shape)
+        first, width = self._channels(k, weight)
+        taps, places = window_of(i, windows)
+        channels = np.repeat(np.arange(width), len(taps))
+        values = at_places(x[b, first:first + width], places).reshape(-1)
+        many = np.tile(places, (width, 1)), np.tile(taps, (width, 1))
+        made = terms((f"x[{b}]", with_channel(first + channels, many[0]), values),
+                     (f"weight[{k}]", with_channel(channels, many[1]), weight[k].reshape(-1)))
+        lines = sum_lines(made, "y", 0.0 if bias is None else float(bias[k]), parts=first + channels)
+        grids = (window_grid("window of x", x[b, first:first + width], i, windows), Grid(f"kernel {k}", weight[k]))
+        return Working(self.formula, lines, made, grids)
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, *arrays: Any) -> Working:
+        x, weight = arrays[0], arrays[1]
+        windows, out = self.windows(x.shape, weight.shape), delta.shape[2:]
+        if which == 0:
+            (b, c, *p), each = at, weight.shape[0] // self.groups
+            places, taps = fed_by(p, windows, out)
+            first, n = c // weight.shape[1] * each, len(places)  # the filters of this channel's group
+            filters = np.repeat(np.arange(first, first + each), n)
+            many, under_taps = np.tile(places, (each, 1)), np.tile(taps, (each, 1))
+            factors = weight[(filters, c % weight.shape[1], *under_taps.T)]
+            made = terms((f"δ[{b}]", with_channel(filters, many), delta[(b, filters, *many.T)]),
+                         ("weight", np.concatenate([filters[:, None], np.full((len(filters), 1), c % weight.shape[1]),
+                                                    under_taps], axis=1), factors))
+            grid = Grid(f"δ[{b}]", delta[b, first:first + each], (first, *(0,) * len(out)),
+                        marked=tuple((0, *map(int, place)) for place in places))
+            return Working("∂L/∂x[b,c,p] = Σ_k Σ_{i,t: i·stride − padding + t·dilation = p} δ[b,k,i] · weight[k,c,t]",
+                           sum_lines(made, "∂L/∂x", parts=filters, part="filter"), made, (grid,))
+        if which == 1:
+            k, c, *t = at
+            places, pixels = under(t, windows, out)
+            first, _ = self._channels(k, weight)
+            batch = np.repeat(np.arange(len(x)), len(places))
+            values = at_places(x[:, first + c], np.asarray(pixels)).reshape(-1)
+            many, read = np.tile(places, (len(x), 1)), np.tile(pixels, (len(x), 1))
+            made = terms(("δ", np.column_stack([batch, np.full(len(batch), k), many]), delta[:, k].reshape(-1)),
+                         ("x", np.column_stack([batch, np.full(len(batch), first + c), read]), values))
+            return Working("∂L/∂weight[k,c,t] = Σ_b Σ_i δ[b,k,i] · x[b,c,i·stride − padding + t·dilation]",
+                           sum_lines(made, "∂L/∂weight", parts=batch, part="image"), made)
+        batch = np.argwhere(np.ones((len(x), *out), bool))
+        places = np.column_stack([batch[:, 0], np.full(len(batch), at[0]), batch[:, 1:]])
+        made = terms(("δ", places, delta[:, at[0]].reshape(-1)), ("1", places, np.ones(len(places))))
+        return Working("∂L/∂bias[k] = Σ_b Σ_i δ[b,k,i]", sum_lines(made, "∂L/∂bias", parts=batch[:, 0], part="image"), made)
+
+    def _channels(self, k: int, weight: Any) -> tuple[int, int]:
+        """The first input channel that output channel k reads, and how many."""
+        width = weight.shape[1]
+        return k // (weight.shape[0] // self.groups) * width, width
+
+    # --- how it is laid out --------------------------------------------------------------------------------------------
+
     def _columns(self, x: Any, weight: Shape, positions: Shape) -> Any:
         """im2col: (G, B·positions, C/G·kernel), one row per window."""
         rank, (b, g) = len(positions), (x.shape[0], self.groups)
@@ -140,3 +240,8 @@ class Conv(Operator):
         if bias is not None and bias != (weight[0],):
             raise ShapeError(f"a bias of shape {bias} does not fit {weight[0]} output channels", "",
                              f"use a bias of shape ({weight[0]},)")
+
+
+def _joined(sizes: list[str]) -> str:
+    """One formula where both axes are alike, else one after the other."""
+    return " × ".join(dict.fromkeys(sizes))
