@@ -108,8 +108,8 @@ class Conv(Operator):
         out = self.output_shape(x, weight, bias)
         macs = self.macs(x, weight)
         found = [
-            Gradient("x", x, "δ, with stride − 1 zeros put between, convolved in full with the kernels flipped in every axis "
-                     "and in/out channels swapped, the padding cropped", _joined(self._back_sizes(x, weight, out)), macs),
+            Gradient("x", x, "δ, with stride − 1 zeros put between, convolved in full with the kernels flipped in every "
+                     "axis and in/out channels swapped, the padding cropped", _joined(self._back_sizes(x, weight, out)), macs),
             Gradient("weight", weight, "x, padded, correlated (valid) with the δ of each filter, its numbers stride apart; "
                      "summed over positions and over the batch", _joined(self._weight_sizes(x, weight, out)), macs),
         ]
