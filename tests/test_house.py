@@ -53,12 +53,12 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ),
     ("attributions", "features", "responses", "checks", "edits", "experiments", "zoo"),
     ("actions", "atlas", "pages", "pictures", "session", "training"),
-    ("cli", "console", "web", "__main__"),
+    ("cli", "cli_mechanics", "console", "web", "__main__"),
 )
 LEAVES = ("attributions", "features", "responses")
 NO_TORCH = (*LEVELS[0], *LEVELS[1])
-DOORS = {"cli", "console", "web"}
-DOORS_MAY_IMPORT = {"actions", "draw", "registry", "fields", "results", "errors", "cli", "console", "web"}
+DOORS = {"cli", "cli_mechanics", "console", "web"}
+DOORS_MAY_IMPORT = {"actions", "draw", "registry", "fields", "results", "errors", "cli", "cli_mechanics", "console", "web"}
 
 # Upward or sideways imports that are right as they are.
 IMPORTS_ALLOWED: dict[tuple[str, str], str] = {
@@ -74,6 +74,8 @@ WIDER_FUNCTIONS: dict[str, str] = {
     "training.py:train": "the same sentence, and its settings",
     "fit.py:fit": "a sentence: what, on what, and three optional words",
     "cli.py:*": "the options of a command",
+    "cli_mechanics.py:*": "the options of a command",
+    "actions.py:steps": "a sentence: what, on what, which number, and three optional words",
     "geometry.py:size_formula": "the terms of one formula, as in the paper",
     "mechanics/capture.py:_batch_norm_in_training": "the arguments of the operation that it replaces",
     "attributions/_map.py:heatmap": "the fields of the result that it makes",

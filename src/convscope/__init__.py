@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from convscope.actions import atlas, attribute, demo, feature, fit, open, predict, respond, study, trace
+    from convscope.actions import atlas, attribute, demo, feature, fit, open, predict, respond, steps, study, trace
     from convscope.data import open_collection
     from convscope.images import Preprocess
     from convscope.network import Network
 
 _WHERE = {
     **dict.fromkeys(
-        ("atlas", "attribute", "demo", "feature", "fit", "open", "predict", "respond", "study", "trace"), "convscope.actions"
+        ("atlas", "attribute", "demo", "feature", "fit", "open", "predict", "respond", "steps", "study", "trace"),
+        "convscope.actions",
     ),
     "open_collection": "convscope.data",
     "Preprocess": "convscope.images",
@@ -45,6 +46,7 @@ __all__ = [
     "open_collection",
     "predict",
     "respond",
+    "steps",
     "study",
     "trace",
 ]

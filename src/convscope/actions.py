@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope import registry
 from convscope.errors import UsageError
-from convscope.results import Heatmap, Origin, Picture, Result, Run, Table, Trace
+from convscope.results import Heatmap, Origin, Picture, Result, Run, Steps, Table, Trace
 
 if TYPE_CHECKING:
 
@@ -94,6 +94,55 @@ def predict(network: Any, image: Any, top: int = 5) -> Table:
         notes=notes,
         origin=net.origin("predict", x),
     )
+
+
+def steps(
+    network: Any,
+    image: Any = None,
+    layer: str | None = None,
+    direction: str = "forward",
+    *,
+    label: Any = None,
+    training: bool = False,
+    **which: Any,
+) -> Steps:
+    """How does one number come about? An output value, an input's delta or a weight's gradient, worked out step by step.
+
+    `layer`: an address, a unit ('conv1/3@5,9') or 'loss'; by default the first convolution. `image`: one, or several for a
+    batch. `which`: channel, position, inner, example, array (see `mechanics.steps.Question`); what is left open is taken
+    where the number is largest. `label`: class of the loss, or one an image; by default the
+    class that the network names.
+
+    >>> steps("zoo:lenet5", layer="conv1/3@5,9").difference < 1e-10
+    True
+    """
+    import dataclasses
+
+    from convscope import inputs
+    from convscope.mechanics import steps as mechanics
+    from convscope.mechanics.capture import Capture
+
+    net = open(network)
+    x, pixels, notes = inputs.batch(net, image)
+    net = net.at(x.shape[1:])
+    loss, assumed = _loss(net, x, label)
+    found = mechanics.work_out(Capture(net, x, loss, training), mechanics.question(net, layer, direction, **which), pixels)
+    return dataclasses.replace(found, notes=(*found.notes, *assumed, *notes))
+
+
+def _loss(net: Network, x: Any, label: Any) -> tuple[Any, tuple[str, ...]]:
+    """Cross-entropy with the labels that were given, or with the classes that the network names."""
+    from convscope import run
+    from convscope.mechanics.loss import Loss
+
+    if label is None:
+        best = run.run(net, x).output.flatten(1).argmax(1)
+        return Loss(labels=tuple(best.tolist())), ("no label given: taken to be the class that the network names",)
+    given = label if isinstance(label, (list, tuple)) else [label] * len(x)
+    found = [run.target(net, one, x).index for one in given]
+    if None in found:
+        raise UsageError(f"{label!r} is no class", "the loss needs a class", "give its index or name")
+    return Loss(labels=tuple(int(i) for i in found if i is not None)), ()
 
 
 def attribute(

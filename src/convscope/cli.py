@@ -15,7 +15,10 @@ from typing import Any
 import click
 
 from convscope import __version__, actions, registry
+from convscope.cli_mechanics import COMMANDS
 from convscope.console import (
+    JSON,
+    OUT,
     Bar,
     Commands,
     emit,
@@ -29,11 +32,6 @@ from convscope.console import (
 )
 from convscope.errors import unknown
 from convscope.fields import Parameter
-
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-OUT = click.option(
-    "--out", type=click.Path(path_type=Path), help="Also keep the result: .npz, .png, .svg, .html, .csv, .json or .txt."
-)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -301,6 +299,10 @@ def list_(family: str | None, as_json: bool) -> None:
             click.echo(f"  {row['name']:<18} {row['question']}")
             for p in row.get("parameters", ()):
                 click.echo(f"  {'':<18} {p['option']} {p['default']!r}  {p['help']}")
+
+
+for mechanics in COMMANDS:
+    main.add_command(mechanics)
 
 
 def _described(family: str, name: str) -> dict[str, Any]:

@@ -38,6 +38,12 @@ class Commands(click.Group):
             ctx.exit(0)
 
 
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+OUT = click.option(
+    "--out", type=click.Path(path_type=Path), help="Also keep the result: .npz, .png, .svg, .html, .csv, .json or .txt."
+)
+
+
 class Bar:
     """A progress bar on standard error, with the time left; silent when nobody looks."""
 

@@ -55,3 +55,25 @@ def read_pixels(image: Any) -> Pixels:
             "a float *tensor* (C, H, W) is taken as the network's input as it is",
         )
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def batch(net: Network, images: Any) -> tuple[Tensor, list[Pixels], tuple[str, ...]]:
+    """One image or several as a batch (B, C, H, W), what the network saw of each as pixels, and what had to be assumed.
+
+    None stands for reproducible random numbers, so that an example is never needed; there are no pixels then.
+    """
+    if images is None:
+        from convscope.export import random_input
+
+        like = net.module if net.module is not None else torch.nn.Identity()
+        x = random_input((net.batch or 1, *net.input_shape[1:]), like)
+        return net.check_input(x), [], ("no image given: the input is random numbers, always the same ones",)
+    several = list(images) if isinstance(images, (list, tuple)) else [images]
+    if not several:
+        raise DataError("no image was given", "the list is empty", "give at least one")
+    found = [prepare(net, image) for image in several]
+    x = torch.cat([part for part, _ in found])
+    notes = tuple(dict.fromkeys(note for _, some in found for note in some))
+    if len(net.input_shape) != 4 or preprocess_of(net)[0].depth != x.shape[1]:
+        return x, [], notes
+    return x, list(preprocess_of(net)[0].inverse(x.double().cpu().numpy())), notes

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from convscope import addresses
 from convscope.errors import ShapeError, UnknownName, UsageError, unknown
 from convscope.glass import INPUT, Call
 from convscope.mechanics.capture import Capture
+from convscope.network import Network
 from convscope.operators.cross_entropy import CrossEntropy
 from convscope.operators.mse import MeanSquaredError
 from convscope.results import Layer, Steps
@@ -46,8 +48,34 @@ class Question:
             raise UsageError(f"no direction {self.direction!r}", "", f"use one of {', '.join(DIRECTIONS)}")
 
 
+def question(net: Network, layer: str | None, direction: str, **which: Any) -> Question:
+    """A question from an address, a unit ('conv1/3@5,9') or nothing: then the first convolution, else the first layer."""
+    strange = sorted(set(which) - {"channel", "position", "inner", "example", "array"})
+    if strange:
+        raise UsageError(f"steps has no option {strange[0]!r}", "it has channel, position, inner, example, array",
+                         "see its help")
+    given = {k: v for k, v in which.items() if v is not None}
+    if layer is None:
+        found = next((k for k in net.layers if k.operator.startswith("conv")), net.layers[0])
+        return Question(found.address, direction, **given)
+    if layer == LOSS and LOSS not in net:
+        return Question(LOSS, direction, **given)
+    unit = addresses.parse(layer)
+    own = {"channel": unit.channel, "position": unit.position}
+    return Question(unit.layer, direction, **{**{k: v for k, v in own.items() if v is not None}, **given})
+
+
 def work_out(kept: Capture, asked: Question, pixels: Sequence[Any] = ()) -> Steps:
-    """The number that is asked for, from what one run kept. `pixels`: uint8 (H, W, C) images, for crops."""
+    """The number that is asked for, from what one run kept. `pixels`: uint8 (H, W, C) images, for crops.
+
+    >>> import convscope as cs
+    >>> import torch
+    >>> from convscope.mechanics.loss import Loss
+    >>> kept = Capture(cs.open("zoo:lenet5"), torch.ones(1, 1, 28, 28), Loss(labels=(3,)))
+    >>> found = work_out(kept, Question("conv1", "weights", channel=2, inner=0, position=(1, 1)))
+    >>> found.at, found.difference < 1e-10
+    ((2, 0, 1, 1), True)
+    """
     if asked.layer == LOSS:
         return _loss(kept, asked)
     layer = kept.net[asked.layer]
