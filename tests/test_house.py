@@ -22,7 +22,19 @@ FILES = tuple(sorted(SRC.rglob("*.py")))
 # Where each file or folder lives. A file may import what stands on a lower level, or beside it on its own.
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "geometry", "addresses"),
-    ("results", "operators", "glass", "registry", "fields", "store", "draw"),
+    (
+        "descent",
+        "draw",
+        "fields",
+        "glass",
+        "glass_files",
+        "glass_training",
+        "operators",
+        "recipe",
+        "registry",
+        "results",
+        "store",
+    ),
     (
         "archives",
         "chance",
@@ -37,10 +49,10 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "inputs",
         "layers",
         "network",
+        "optimizers",
         "opening",
         "processes",
         "receptive",
-        "recipe",
         "record",
         "run",
         "scoring",

@@ -1,7 +1,7 @@
 """Learning rates against torch's own schedulers; settings that make no sense.
 
 Mutations that turn this red (each tried): cosine over steps − 1 · `step < top` · 3/4 -> 2/3 · weight_decay not passed on
-when 0 (AdamW then decays by its default).
+when 0 (AdamW then decays by its default) · the order without the epoch · `images % batch_size == 0`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import torch
 from torch.optim import lr_scheduler
 
 from convscope.errors import UnknownName, UsageError
-from convscope.recipe import OPTIMIZERS, FitSettings, make_optimizer, rate_at
+from convscope.optimizers import OPTIMIZERS, make_optimizer
+from convscope.recipe import FitSettings, images_used, order_of, rate_at
 
 STEPS = 40
 
@@ -70,4 +71,16 @@ def test_what_is_said_arrives() -> None:
 ])
 def test_settings_that_make_no_sense(fields: dict, message: str) -> None:
     with pytest.raises((UsageError, UnknownName), match=message):
-        FitSettings(**fields)
+        make_optimizer(FitSettings(**fields), [torch.nn.Parameter(torch.zeros(1))])
+
+
+def test_each_epoch_has_an_order_of_its_own() -> None:
+    first, second = order_of(3, 0, 50, 49), order_of(3, 1, 50, 49)
+    assert len(set(first.tolist())) == len(first) == 49
+    assert first.tolist() == order_of(3, 0, 50, 49).tolist()
+    assert first.tolist() != second.tolist()
+    assert first.tolist() != order_of(4, 0, 50, 49).tolist()
+
+
+def test_a_last_batch_of_one_image_is_left_out() -> None:
+    assert [images_used(n, 8) for n in (1, 8, 9, 10, 17)] == [1, 8, 8, 10, 16]

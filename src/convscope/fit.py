@@ -30,8 +30,9 @@ from torch import Tensor, nn
 from convscope import __version__, checkpoints
 from convscope.collection import Batch, Collection
 from convscope.errors import DataError, UsageError
+from convscope.optimizers import make_optimizer
 from convscope.processes import Group, processes
-from convscope.recipe import FitSettings, make_optimizer, rate_at
+from convscope.recipe import FitSettings, images_used, order_of, rate_at
 from convscope.results import Origin, Run
 from convscope.scoring import Score, evaluate, forward, labelled, left_as_it_was, score
 
@@ -96,9 +97,8 @@ class _Job:
                              f"{size} images, {group.world} processes", "each takes its part of every batch")
         for tensor in _tensors(self.model).values():
             group.copy_from_first(tensor)
-        n = len(self.train)
-        if n > 1 and n % size == 1:  # batch norm cannot train on one image; another one is left out in each epoch
-            n -= 1
+        n = images_used(len(self.train), size)
+        if n < len(self.train):
             self.notes.append("the last batch of one image was left out of every epoch")
         per_epoch = -(-n // size)
         for epoch in range(self._resume(path, group), self.settings.epochs):
@@ -116,7 +116,7 @@ class _Job:
 
     def _epoch(self, epoch: int, n: int, group: Group, progress: Progress | None) -> tuple[float, float, float]:
         """One pass: sum of losses, right answers, images."""
-        order = np.random.default_rng((self.settings.seed, epoch)).permutation(len(self.train))[:n]
+        order = order_of(self.settings.seed, epoch, len(self.train), n)
         size, per_epoch = self.settings.batch_size, -(-n // self.settings.batch_size)
         _seed(self.device, (self.settings.seed * 1_000_003 + epoch) * 1009 + group.rank)
         self.model.train()

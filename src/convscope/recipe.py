@@ -1,31 +1,26 @@
-"""How to train, in nine numbers and words: optimiser, learning rate and its schedule.
+"""How to train, in nine numbers and words: optimiser, learning rate and its schedule, and which images each step sees.
 
-The rate is a function of the step alone, so nothing about it needs to be kept to go on later.
+The rate is a function of the step alone and the order of images one of (seed, epoch), so nothing about them needs to be
+kept to go on later. Both engines, torch (`fit.py`) and NumPy (`glass_training.py`), train by the functions of this file.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import nn
+import numpy as np
+from numpy.typing import NDArray
 
-from convscope.errors import UsageError, unknown
 from convscope.fields import param, validate
-
-SPECIAL = {"Optimizer", "LBFGS", "SparseAdam", "Muon"}  # need a closure, sparse gradients, matrices only
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    name.lower(): cls for name, cls in vars(torch.optim).items() if isinstance(cls, type) and name not in SPECIAL
-}
 
 
 @dataclass(frozen=True)
 class FitSettings:
     """How is the network trained? `optimizer` is any of torch.optim that steps from gradients alone.
+
+    The NumPy engine has sgd, adam and adamw. Each engine raises UnknownName or UsageError for an optimiser, or an option of
+    it, that it does not have.
 
     >>> FitSettings(optimizer="sgd", rate=0.1, momentum=0.9).schedule
     'constant'
@@ -42,20 +37,26 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         validate(self)
-        if self.optimizer.lower() not in OPTIMIZERS:
-            raise unknown("optimiser", self.optimizer, OPTIMIZERS)
-        known = inspect.signature(OPTIMIZERS[self.optimizer.lower()]).parameters
-        for name, given in (("momentum", self.momentum is not None), ("weight_decay", self.weight_decay > 0)):
-            if given and name not in known:
-                raise UsageError(f"{self.optimizer} has no {name}", f"got {getattr(self, name)}", "leave it out, or use sgd")
 
 
-def make_optimizer(settings: FitSettings, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """torch's optimiser. Weight decay is said to it even when 0: some (AdamW) decay by default."""
-    made: Any = OPTIMIZERS[settings.optimizer.lower()]
-    known = inspect.signature(made).parameters
-    options = {"lr": settings.rate, "momentum": settings.momentum, "weight_decay": settings.weight_decay}
-    return made(parameters, **{k: v for k, v in options.items() if k in known and v is not None})
+def images_used(images: int, batch_size: int) -> int:
+    """How many of `images` an epoch uses: all, or one less where the last batch would be a single image.
+
+    Batch norm cannot train on one image. Which one is left out changes with the order, from epoch to epoch.
+
+    >>> images_used(130, 64), images_used(129, 64)
+    (130, 128)
+    """
+    return images - 1 if images > 1 and images % batch_size == 1 else images
+
+
+def order_of(seed: int, epoch: int, images: int, used: int) -> NDArray[np.int64]:
+    """The images of an epoch in the order in which they are seen: the first `used` of a shuffle by (seed, epoch).
+
+    >>> order_of(0, 0, 5, 4).tolist()
+    [2, 4, 3, 0]
+    """
+    return np.random.default_rng((seed, epoch)).permutation(images)[:used]
 
 
 def rate_at(settings: FitSettings, step: int, steps: int) -> float:
