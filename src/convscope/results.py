@@ -196,6 +196,7 @@ class Grid:
     start: tuple[int, ...] = ()  # index in the whole array of the first number; negative: it lies in the padding
     step: tuple[int, ...] = ()  # distance in the whole array of two neighbours, per axis (dilation); empty: 1
     marked: tuple[tuple[int, ...], ...] = ()  # cells in play, as indices into `values`
+    whole: tuple[int, ...] = ()  # shape of the whole array; places beyond it lie in the padding; empty: not said
 
 
 @dataclass(frozen=True)

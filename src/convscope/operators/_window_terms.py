@@ -65,7 +65,7 @@ def window_grid(name: str, values: Any, i: Sequence[int], windows: Sequence[Wind
     shape = (values.shape[0], *(w.kernel for w in windows))
     del taps
     return Grid(name, at_places(values, places).reshape(shape), (0, *(int(c) for c in _corner(i, windows))),
-                (1, *(w.dilation for w in windows)))
+                (1, *(w.dilation for w in windows)), whole=tuple(values.shape))
 
 
 def _corner(i: Sequence[int], windows: Sequence[Window]) -> Any:
