@@ -105,7 +105,7 @@ class Capture:
 
     @property
     def loss_value(self) -> float:
-        return float("nan") if self._loss is None else float(self._loss)
+        return float("nan") if self._loss is None else float(self._loss.detach())
 
     # ---- by layer ---------------------------------------------------------------------------------------------------
 
