@@ -49,4 +49,4 @@ def for_aten(name: str) -> type[Operator] | None:
 def read(name: str, settings: dict[str, Any], shapes: tuple[tuple[int, ...], ...]) -> Operator | None:
     """The operation of a graph node: ATen name, plain arguments by schema name, shapes of its tensor arguments."""
     cls = for_aten(name)
-    return None if cls is None else cls.read(name, settings, shapes)
+    return cls.read(name, settings, shapes) if cls is not None and cls.speaks_for(name, settings) else None

@@ -35,6 +35,12 @@ class Operator:
     linear: ClassVar[bool] = False  # y is linear in all its arrays together, up to a constant
 
     @classmethod
+    def speaks_for(cls, name: str, settings: dict[str, Any]) -> bool:
+        """Is this form of the operation meant? Not so for a power whose exponent is an array, say."""
+        del name, settings
+        return True
+
+    @classmethod
     def read(cls, name: str, settings: dict[str, Any], shapes: tuple[Shape, ...]) -> Operator:
         """Build from a node of an exported graph: the fields that share a name with an ATen argument are taken over."""
         del name, shapes
@@ -68,6 +74,11 @@ class Operator:
     def backward(self, delta: Any, *arrays: Any, **named: Any) -> tuple[Any, ...]:
         """∂L/∂array for every array given, from delta = ∂L/∂y; None for one that is None or not differentiable."""
         raise NotImplementedError
+
+    def backward_for(self, needed: Any, delta: Any, *arrays: Any, **named: Any) -> tuple[Any, ...]:
+        """`backward`, where the gradients of some arrays are not asked for (`needed` False): these may be left as None."""
+        del needed
+        return self.backward(delta, *arrays, **named)
 
     def gradients(self, *shapes: Any, **named: Any) -> tuple[Gradient, ...]:
         """How the backward pass gets the gradient of each array, with its sizes; unless it says otherwise, δ by position."""

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from convscope.operators._elementwise import Elementwise
+from convscope.operators._elementwise import SLOPE, Elementwise
 from convscope.operators._operator import Array, Shape
 
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -40,6 +40,7 @@ class ELU(Elementwise):
 
     aten: ClassVar = ("elu", "selu", "celu")
     formula: ClassVar = "y = scale · (x if x > 0 else alpha · (e^(input_scale·x) − 1))"
+    backward_formula: ClassVar = SLOPE + "scale · (1 if x > 0 else alpha · input_scale · e^(input_scale·x))"
 
     @classmethod
     def read(cls, name: str, settings: dict[str, Any], shapes: tuple[Shape, ...]) -> ELU:

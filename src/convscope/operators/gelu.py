@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import erf
 
 from convscope.errors import UsageError
-from convscope.operators._elementwise import Elementwise
+from convscope.operators._elementwise import SLOPE, Elementwise
 from convscope.operators._operator import Array
 
 _CUBIC = 0.044715  # the paper's coefficient
@@ -38,10 +38,17 @@ class GELU(Elementwise):
 
     aten: ClassVar = ("gelu",)
     formula: ClassVar = "y = x · (1 + erf(x/√2))/2"
+    backward_formula: ClassVar = SLOPE + "Φ(x) + x · φ(x)"
 
     def __post_init__(self) -> None:
         if self.approximate not in ("none", "tanh"):
             raise UsageError(f"no GELU named {self.approximate!r}", "", "approximate must be 'none' or 'tanh'")
+
+    def texts(self) -> tuple[str, str]:
+        if self.approximate == "none":
+            return super().texts()
+        share = f"(1 + tanh(√(2/π) · (x + {_CUBIC}·x³)))/2"
+        return f"y = x · {share}", f"s + x · s · (1 − s) · 2·√(2/π) · (1 + {3 * _CUBIC:g}·x²),  s = {share}"
 
     def value(self, x: Array) -> Array:
         return x * self._share(x)

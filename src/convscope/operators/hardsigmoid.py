@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from convscope.operators._elementwise import Elementwise
+from convscope.operators._elementwise import SLOPE, Elementwise
 from convscope.operators._operator import Array
 
 
@@ -27,6 +27,7 @@ class Hardsigmoid(Elementwise):
 
     aten: ClassVar = ("hardsigmoid",)
     formula: ClassVar = "y = min(max(x + 3, 0), 6)/6"
+    backward_formula: ClassVar = SLOPE + "1/6 if −3 < x < 3 else 0"
 
     def value(self, x: Array) -> Array:
         return np.clip(x + 3, 0, 6) / 6

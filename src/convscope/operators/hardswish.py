@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from convscope.operators._elementwise import Elementwise
+from convscope.operators._elementwise import SLOPE, Elementwise
 from convscope.operators._operator import Array
 
 
@@ -27,6 +27,7 @@ class Hardswish(Elementwise):
 
     aten: ClassVar = ("hardswish",)
     formula: ClassVar = "y = x · min(max(x + 3, 0), 6)/6"
+    backward_formula: ClassVar = SLOPE + "0 if x ≤ −3, x/3 + 1/2 if −3 < x < 3, else 1"
 
     def value(self, x: Array) -> Array:
         return x * np.clip(x + 3, 0, 6) / 6

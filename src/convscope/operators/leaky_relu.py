@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from convscope.operators._elementwise import Elementwise
+from convscope.operators._elementwise import SLOPE, Elementwise
 from convscope.operators._operator import Array
 
 
@@ -29,6 +29,7 @@ class LeakyReLU(Elementwise):
 
     aten: ClassVar = ("leaky_relu",)
     formula: ClassVar = "y = x if x > 0 else negative_slope · x"
+    backward_formula: ClassVar = SLOPE + "1 if x > 0 else negative_slope"
 
     def value(self, x: Array) -> Array:
         return np.where(x > 0, x, self.negative_slope * x)

@@ -10,8 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from convscope.operators._elementwise import Elementwise
+from convscope.operators._elementwise import SLOPE, Elementwise
 from convscope.operators._operator import Array
+from convscope.operators._working import number
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,14 @@ class ReLU(Elementwise):
 
     aten: ClassVar = ("relu",)
     formula: ClassVar = "y = max(x, 0)"
+    backward_formula: ClassVar = SLOPE + "1 if x > 0 else 0"
 
     def value(self, x: Array) -> Array:
         return np.maximum(x, 0)
 
     def slope(self, x: Array) -> Array:
         return x > 0
+
+    def remark(self, x: float, slope: float) -> str:
+        del slope
+        return f"x = {number(x)} > 0: δ passes unchanged" if x > 0 else f"x = {number(x)} ≤ 0: blocked"

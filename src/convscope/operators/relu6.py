@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from convscope.operators._elementwise import Elementwise
+from convscope.operators._elementwise import SLOPE, Elementwise
 from convscope.operators._operator import Array
 
 
@@ -32,6 +32,7 @@ class ReLU6(Elementwise):
 
     aten: ClassVar = ("hardtanh",)
     formula: ClassVar = "y = min(max(x, min_val), max_val)"
+    backward_formula: ClassVar = SLOPE + "1 if min_val < x < max_val else 0"
 
     @classmethod
     def read(cls, name: str, settings: dict[str, object], shapes: tuple[tuple[int, ...], ...]) -> ReLU6:

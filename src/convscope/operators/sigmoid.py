@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from convscope.operators._elementwise import Elementwise, logistic
+from convscope.operators._elementwise import SLOPE, Elementwise, logistic
 from convscope.operators._operator import Array
 
 
@@ -28,6 +28,7 @@ class Sigmoid(Elementwise):
 
     aten: ClassVar = ("sigmoid",)
     formula: ClassVar = "y = 1/(1 + e^−x)"
+    backward_formula: ClassVar = SLOPE + "σ(x) · (1 − σ(x))"
 
     def value(self, x: Array) -> Array:
         return logistic(x)

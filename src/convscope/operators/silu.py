@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from convscope.operators._elementwise import Elementwise, logistic
+from convscope.operators._elementwise import SLOPE, Elementwise, logistic
 from convscope.operators._operator import Array
 
 
@@ -25,6 +25,7 @@ class SiLU(Elementwise):
 
     aten: ClassVar = ("silu",)
     formula: ClassVar = "y = x / (1 + e^−x)"
+    backward_formula: ClassVar = SLOPE + "σ(x) · (1 + x · (1 − σ(x)))"
 
     def value(self, x: Array) -> Array:
         return x * logistic(x)

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from convscope.operators._elementwise import Elementwise
+from convscope.operators._elementwise import SLOPE, Elementwise
 from convscope.operators._operator import Array
 
 
@@ -30,6 +30,7 @@ class Tanh(Elementwise):
 
     aten: ClassVar = ("tanh",)
     formula: ClassVar = "y = tanh(x)"
+    backward_formula: ClassVar = SLOPE + "1 − tanh(x)²"
 
     def value(self, x: Array) -> Array:
         return np.tanh(x)
