@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from convscope.errors import StoreError, UsageError
+from convscope.recipe import differences
 
 FORMAT = "convscope training run 1"
 
@@ -39,24 +40,8 @@ def load(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
         raise StoreError(f"cannot read the checkpoint {path}", reason, "remove it to start anew") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise StoreError(f"{path} is no checkpoint of a training run", "it was not written by `fit`", "give another path")
-    found = list(_differences(state["identity"], identity))
+    found = list(differences(state["identity"], identity))
     if found:
         raise UsageError(f"the checkpoint {path} is of another run", "; ".join(found)[:500],
                          "repeat the call that made it, or give another path")
     return state
-
-
-def _differences(there: dict[str, Any], here: dict[str, Any], name: str = "") -> list[str]:
-    found: list[str] = []
-    for key in {**there, **here}:
-        a, b = there.get(key), here.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{name}{key}.")
-        elif a != b and not (key == "epochs" and here.get("schedule") == "constant"):  # a constant rate may go on longer
-            found.append(f"{name}{key}: {_short(a)} there, {_short(b)} here")
-    return found
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -15,9 +15,12 @@ Linnainmaa 1970.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from convscope.errors import UsageError
 from convscope.operators import Operator
@@ -75,28 +78,38 @@ class GlassBox:
         """The arrays that a call reads; one that is not there is None."""
         return tuple(None if name is None else values[name] for name in call.reads)
 
-    def backward(
-        self, values: Mapping[str, Any], deltas: Mapping[str, Any], replaced: Mapping[str, Backward] | None = None
-    ) -> Values:
+    def backward(self, values: Mapping[str, Any], deltas: Mapping[str, Any],
+                 replaced: Mapping[str, Backward] | None = None, wanted: Collection[str] | None = None) -> Values:
         """∂L/∂value for every value that the loss depends on, by name, from `deltas` = ∂L/∂(the values named in it).
 
-        `replaced`: call name -> what to use instead of its operator's own backward.
+        `replaced`: call name -> what to use instead of its operator's own backward. `wanted`: names of the values whose
+        gradients are asked for; what none of them needs may then be left out.
         """
         found: Values = dict(deltas)
+        needed = None if wanted is None else self._on_the_way_to(wanted)
         for call in reversed(self.calls):
             delta = found.get(call.name)
-            if delta is None:
+            if delta is None or (needed is not None and call.name not in needed):
                 continue
             if call.operator is None:
                 self._put_item(found, call, delta, values)
                 continue
-            own: Backward = type(call.operator).backward
-            way = own if replaced is None else replaced.get(call.name, own)
             arrays = self.read(call, values)
-            for name, gradient in zip(call.reads, way(call.operator, delta, *arrays), strict=True):
+            if replaced is not None and call.name in replaced:
+                gradients = replaced[call.name](call.operator, delta, *arrays)
+            elif needed is not None:
+                gradients = call.operator.backward_for(tuple(name in needed for name in call.reads), delta, *arrays)
+            else:
+                gradients = call.operator.backward(delta, *arrays)
+            for name, gradient in zip(call.reads, gradients, strict=True):
                 if name is not None and gradient is not None:
                     found[name] = gradient if name not in found else found[name] + gradient
         return found
+
+    def astype(self, dtype: Any) -> GlassBox:
+        """The same network with its floating-point parameters in another precision."""
+        cast = {k: v.astype(dtype) if np.issubdtype(v.dtype, np.floating) else v for k, v in self.parameters.items()}
+        return dataclasses.replace(self, parameters=cast)
 
     def call(self, name: str) -> Call:
         """The call that writes `name`."""
@@ -104,6 +117,14 @@ class GlassBox:
             if call.name == name:
                 return call
         raise UsageError(f"no call writes {name!r} in {self.name}", f"it has {len(self.calls)} calls", "use `calls`")
+
+    def _on_the_way_to(self, wanted: Collection[str]) -> set[str]:
+        """The values through which the gradients of the wanted ones flow: they themselves, and all that reads them."""
+        found = set(wanted)
+        for call in self.calls:
+            if not found.isdisjoint(call.reads):
+                found.add(call.name)
+        return found
 
     def _put_item(self, found: Values, call: Call, delta: Array, values: Mapping[str, Any]) -> None:
         """Hand the delta of one of several results to the call that has them all: a tuple, None where nothing came."""

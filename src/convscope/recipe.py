@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,3 +82,24 @@ def rate_at(settings: FitSettings, step: int, steps: int) -> float:
             first, last, share = rate, rate / 250_000, (step - top) / (steps - 1 - top)
         return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
     return rate
+
+
+def differences(there: dict[str, Any], here: dict[str, Any], name: str = "") -> list[str]:
+    """What tells two runs apart, in words; empty where one may go on from the other's checkpoint.
+
+    >>> differences({"settings": {"rate": 0.1}}, {"settings": {"rate": 0.2}})
+    ['settings.rate: 0.1 there, 0.2 here']
+    """
+    found: list[str] = []
+    for key in {**there, **here}:
+        a, b = there.get(key), here.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{name}{key}.")
+        elif a != b and not (key == "epochs" and here.get("schedule") == "constant"):  # a constant rate may go on longer
+            found.append(f"{name}{key}: {_short(a)} there, {_short(b)} here")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -84,8 +84,13 @@ class Conv(Operator):
         return y if bias is None else y + bias.reshape(-1, *(1,) * (len(out) - 2))
 
     def backward(self, delta: Any, x: Any, weight: Any, *bias: Any) -> tuple[Any, ...]:
+        return self.backward_for((True,), delta, x, weight, *bias)
+
+    def backward_for(self, needed: Any, delta: Any, x: Any, weight: Any, *bias: Any) -> tuple[Any, ...]:
+        """Nobody asks for the gradient of the image itself: the first layer's dearest part."""
+        to_x = self.input_gradient(delta, weight, x.shape[2:]) if needed[0] else None
         sums = tuple(None if b is None else delta.sum(axis=(0, *range(2, delta.ndim))) for b in bias)
-        return (self.input_gradient(delta, weight, x.shape[2:]), self.weight_gradient(delta, x, weight.shape), *sums)
+        return (to_x, self.weight_gradient(delta, x, weight.shape), *sums)
 
     def input_gradient(self, delta: Any, weight: Any, sizes: Shape) -> Any:
         """∂L/∂x of spatial size `sizes`: delta · weight, added back to each window's pixels (a transposed convolution)."""

@@ -48,8 +48,8 @@ class Dropout(Operator):
         if not 0 <= self.p <= 1:
             raise UsageError(f"a share p = {self.p} of silent units", "", "p must lie in 0 … 1")
 
-    def mask(self, shape: Shape, seed: int) -> Array:
-        """A mask drawn with `seed`: True with probability 1 − p."""
+    def mask(self, shape: Shape, seed: int | tuple[int, ...]) -> Array:
+        """A mask drawn with `seed` (a number, or several): True with probability 1 − p."""
         return np.random.default_rng(seed).random(shape) >= self.p
 
     def forward(self, x: Array, mask: Array = None) -> Array:
