@@ -64,9 +64,12 @@ def read_pixels(image: Any) -> Any:
     return inputs.read_pixels(image)
 
 
-def trace(network: Any, example: Any = None, **how: Any) -> Trace:
-    """What does every layer compute? Sizes, parameters, MACs, receptive fields, bytes kept for the backward pass."""
-    return open(network, example, **how).trace()
+def trace(network: Any, example: Any = None, *, backward: bool = False, **how: Any) -> Trace:
+    """What does every layer compute? Sizes, parameters, MACs, receptive fields, bytes kept for the backward pass.
+
+    `backward`: also how the backward pass gets each gradient, with its sizes and MACs.
+    """
+    return open(network, example, **how).trace(backward=backward)
 
 
 def predict(network: Any, image: Any, top: int = 5) -> Table:
@@ -237,7 +240,8 @@ def fit(
     """Train a network on a labelled collection, a share held out. Returns the trained network and the record of the run.
 
     `out`: a folder for `checkpoint.pt` (taken up if it is there), `weights.safetensors`, `preprocess.json`, `classes.txt`
-    and `run.npz`.
+    and `run.npz`. `settings`: those of `FitSettings`; `engine="numpy"` trains by our own operators with no torch in the
+    loop, in float32 or with `precision="float64"` (its checkpoint is `checkpoint.npz`).
     """
     from convscope import training
 

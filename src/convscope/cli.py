@@ -52,12 +52,13 @@ def main(context: click.Context, quiet: bool) -> None:
 @JSON
 @OUT
 @click.option("--no-measure", is_flag=True, help="Leave out the bytes kept for the backward pass (they need one run).")
-def trace(network: str, as_json: bool, out: Path | None, no_measure: bool, **opening: Any) -> None:
+@click.option("--backward", is_flag=True, help="Also how the backward pass gets each gradient: shapes, sizes, MACs.")
+def trace(network: str, as_json: bool, out: Path | None, no_measure: bool, backward: bool, **opening: Any) -> None:
     """What does every layer compute? Sizes, parameters, MACs, receptive field, bytes for the backward pass.
 
-    Example: convscope trace zoo:alexnet_2012 --input 3x227x227
+    Example: convscope trace zoo:alexnet_2012 --input 3x227x227 --backward
     """
-    emit(actions.open(network, **network_settings(opening)).trace(measure=not no_measure), as_json, out)
+    emit(actions.open(network, **network_settings(opening)).trace(not no_measure, backward), as_json, out)
 
 
 @main.command()
@@ -251,6 +252,14 @@ def demo(context: click.Context, out: Path, no_serve: bool, port: int, no_browse
 @click.option("--held-out", default=0.2, show_default=True, help="Share of each class held out.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Start from these.")
 @click.option("--preprocess", help="imagenet, caffe, unit, signed, or a preprocess.json.")
+@click.option(
+    "--engine",
+    type=click.Choice(["torch", "numpy"]),
+    default="torch",
+    show_default=True,
+    help="Who trains; numpy: every operation by our own readable operators, no torch between opening and the weights.",
+)
+@click.option("--precision", type=click.Choice(["float32", "float64"]), help="With --engine numpy (default float32).")
 @JSON
 @fit_options
 @click.pass_context
@@ -266,6 +275,9 @@ def fit(
     **settings: Any,
 ) -> None:
     """Train a network on a labelled collection. Under torchrun the same command uses every process.
+
+    The numpy engine gives torch's losses up to rounding (dropout draws other masks), has sgd, adam and adamw, and runs in
+    one process.
 
     Example: convscope fit zoo:lenet5 --images digits --epochs 20 --out lenet/
     """
@@ -312,11 +324,7 @@ def _described(family: str, name: str) -> dict[str, Any]:
 
 def _parameter(p: Parameter) -> dict[str, Any]:
     return {
-        "option": p.option,
-        "type": p.type,
-        "default": p.default,
-        "help": p.help,
-        "unit": p.unit,
+        "option": p.option, "type": p.type, "default": p.default, "help": p.help, "unit": p.unit,
         "choices": list(p.choices),
     }
 

@@ -261,8 +261,11 @@ class Network:
     def __call__(self, x: Any) -> Tensor:
         return self.run(x).output
 
-    def trace(self, measure: bool = True) -> Trace:
-        """Every layer: sizes, parameters, MACs, receptive field, and, if `measure`, the bytes kept for the backward pass."""
+    def trace(self, measure: bool = True, backward: bool = False) -> Trace:
+        """Every layer: sizes, parameters, MACs, receptive field, and, if `measure`, the bytes kept for the backward pass.
+
+        `backward`: also how the backward pass gets the gradient of each array, its sizes and MACs.
+        """
         found, notes = self.layers, self.notes
         if measure:
             saved = run.saved_bytes(self)
@@ -270,6 +273,11 @@ class Network:
         unread = sorted({layer.operator for layer in found if layer.macs == 0 and layer.operator in run.UNCOUNTED})
         if unread:
             notes = (*notes, f"MACs not counted for: {', '.join(unread)}")
+        if backward:
+            from convscope.mechanics import backward as back  # it reads networks
+
+            found = back.backward_of(self, found)
+            notes = (*notes, *back.notes(found))
         return Trace(name=self.name, input_shape=self.input_shape, layers=found, notes=notes, origin=self.origin("trace"))
 
     def to(self, dtype: torch.dtype | None = None, device: str | torch.device | None = None) -> Network:

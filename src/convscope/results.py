@@ -106,6 +106,11 @@ class Layer:
     unit_axis: int | None = None  # the axis of the output that counts units: 1 for channels; None if there is none
     backward: tuple[Gradient, ...] | None = None  # the backward pass, array by array; None where nobody speaks for it
 
+    @property
+    def backward_macs(self) -> int | None:
+        """Multiply-accumulates of the backward pass, of all its arrays, one image."""
+        return None if self.backward is None else sum(g.macs for g in self.backward)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trace(Result):
@@ -124,6 +129,12 @@ class Trace(Result):
     @property
     def macs(self) -> int:
         return sum(layer.macs for layer in self.layers)
+
+    @property
+    def backward_macs(self) -> int | None:
+        """Of the layers whose backward pass is known; None where none is, as in a trace without it."""
+        known = [n for n in (layer.backward_macs for layer in self.layers) if n is not None]
+        return sum(known) if known else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from html import escape
 
 from rich.box import Box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -76,7 +76,7 @@ class Listing:
             names = ", ".join(self.columns[c].name for c in left)
             yield Text(f"left out at this width: {names} (a wider terminal, .csv or .json shows all)", style="dim")
 
-    def _table(self, kept: list[int], width: int) -> Table:
+    def _table(self, kept: list[int], width: int) -> RenderableType:
         room = width - sum(_GAP + self._width(c) for c in kept[1:])
         table = Table(box=_RULES, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0), collapse_padding=True,
                       show_footer=bool(self.total), header_style="bold", footer_style="bold")
@@ -119,12 +119,15 @@ class Listing:
         """A self-contained fragment; everything that came from outside is escaped."""
         head = "".join(f'<th{self._number(c)} title="{escape(clean(k.meaning))}">{escape(clean(k.name))}</th>'
                        for c, k in enumerate(self.columns))
-        body = "\n".join(self._html_row(row) for row in self.rows)
+        body = "\n".join(self._html_rows())
         foot = f"<tfoot>{self._html_row(self.total)}</tfoot>" if self.total else ""
         table = f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody>{foot}</table>" if self.columns else ""
         title = f'<p class="title">{escape(clean(self.title))}</p>' if self.title else ""
         notes = "".join(f"<p>{escape(clean(note))}</p>" for note in self.notes)
         return f'<div class="convscope-listing">{STYLE}{title}{table}{notes}</div>'
+
+    def _html_rows(self) -> Iterator[str]:
+        yield from (self._html_row(row) for row in self.rows)
 
     def _html_row(self, row: Sequence[str]) -> str:
         return "<tr>" + "".join(f"<td{self._number(c)}>{escape(clean(cell))}</td>" for c, cell in enumerate(row)) + "</tr>"

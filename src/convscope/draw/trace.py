@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from convscope import geometry
-from convscope.draw import words
+from convscope.draw import _backward, words
 from convscope.draw.listing import Column, Listing
 from convscope.errors import ShapeError
 from convscope.results import Layer, Trace
@@ -49,10 +49,11 @@ def records(result: Trace) -> tuple[list[str], list[list[Any]]]:
     """Header and rows for a CSV file: plain numbers, one column an axis."""
     header = ["layer", "operator", "input", "output", "parameters", "unshared_parameters", "buffers", "macs",
               "saved_bytes", "field_size", "field_stride", "field_start", "coverage", "size_formula", "parents", "module",
-              "module_type", "source"]
+              "module_type", "source", "delta", "backward_macs", "gradients"]
     rows = [[k.address, k.operator, " ".join(words.shape(s) for s in k.input_shapes), words.shape(k.output_shape),
              k.parameters, k.unshared, k.buffers, k.macs, k.saved, *_field_values(k), coverage(k, result.input_shape),
-             formula(k), " ".join(k.parents), k.module, k.module_type, k.source] for k in result.layers]
+             formula(k), " ".join(k.parents), k.module, k.module_type, k.source, *_backward.records(k)]
+            for k in result.layers]
     return header, rows
 
 
@@ -138,6 +139,11 @@ def _field_values(layer: Layer) -> list[str]:
 
 
 def _listing(result: Trace) -> Listing:
+    title = f"{result.name}  {_headline(result)}".strip()
+    addresses = [k.address for k in result.layers]
+    faint = [_shared(a, b) for a, b in zip(["", *addresses], addresses, strict=False)]
+    if result.backward_macs is not None:
+        return _backward.ledger(result, title, _backward_rows(result), _notes(result), faint)
     rows: list[list[str]] = []
     for k in result.layers:
         seen = coverage(k, result.input_shape)
@@ -148,23 +154,32 @@ def _listing(result: Trace) -> Listing:
              _bytes(_saved(result)), "", ""]
     used = [c for c in range(len(COLUMNS)) if c < 5 or any(row[c] not in ("", "–") for row in rows)]
     pick = [[row[c] for c in used] for row in [*rows, total]]
-    addresses = [k.address for k in result.layers]
-    faint = [_shared(a, b) for a, b in zip(["", *addresses], addresses, strict=False)]
-    title = f"{result.name}  {_headline(result)}"
-    return Listing(title.strip(), tuple(COLUMNS[c] for c in used), pick[:-1], pick[-1], _notes(result), faint)
+    return Listing(title, tuple(COLUMNS[c] for c in used), pick[:-1], pick[-1], _notes(result), faint)
+
+
+def _backward_rows(result: Trace) -> Iterator[list[str]]:
+    """A row for each layer, then the total, in the columns of a trace with its backward pass."""
+    for k in result.layers:
+        yield [k.address, _operator(k), words.shape(k.output_shape), words.shape(k.output_shape), words.count(k.parameters),
+               words.short(k.macs), "–" if k.backward_macs is None else words.short(k.backward_macs), _bytes(k.saved)]
+    yield ["total", f"{len(result.layers)} layers", "", "", words.count(result.parameters), words.short(result.macs),
+           words.short(result.backward_macs or 0), _bytes(_saved(result))]
 
 
 def _headline(result: Trace) -> str:
+    back = "" if result.backward_macs is None else f", backward {words.short(result.backward_macs)}"
     return (f"input {words.shape(result.input_shape)} · {len(result.layers)} layers · "
-            f"{words.count(result.parameters)} parameters · {words.short(result.macs)} MACs")
+            f"{words.count(result.parameters)} parameters · {words.short(result.macs)} MACs{back}")
 
 
 def _notes(result: Trace) -> tuple[str, ...]:
+    back = result.backward_macs
     notes = [f"in all: {words.count(result.parameters)} parameters, {words.count(result.macs)} MACs"
+             + ("" if back is None else f" forward, {words.count(back)} MACs backward")
              + (f", {words.count(_saved(result) or 0)} bytes saved" if _saved(result) is not None else ""), MACS]
-    if any(k.fields for k in result.layers):
+    if back is None and any(k.fields for k in result.layers):  # beside a backward pass there is no room for fields
         notes.append(FIELD)
-    if any(not f.aligned for k in result.layers for f in k.fields or ()):
+    if back is None and any(not f.aligned for k in result.layers for f in k.fields or ()):
         notes.append(HULL)
     if any(k.saved is not None for k in result.layers):
         notes.append(SAVED)

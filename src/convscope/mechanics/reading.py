@@ -63,7 +63,7 @@ class Reader:
         self.mute: dict[str, str] = {}  # operations without an operator: where they are
         self.constants: dict[str, torch.Tensor] = {}
         self._live: set[Node] = set()
-        self._pieces: dict[Node, Operator] = {}
+        self.pieces: dict[Node, Operator] = {}  # operations of several results, each a piece of what they read
         self._groups = _groups(net)
         inside = {n for last, members in self._groups.items() for n in members if n != last}
         for node in self.nodes:
@@ -140,7 +140,7 @@ class Reader:
         if operator is None:
             self.mute.setdefault(name, here or node.name)
         elif name in _PIECES:
-            self._pieces[node] = operator
+            self.pieces[node] = operator
             return
         self.names[node] = here or node.name
         if operator is not None:
@@ -148,7 +148,7 @@ class Reader:
 
     def _item(self, node: Node, source: Node, which: int) -> None:
         """One of several results: a piece of a split, a result of a recurrent layer; else (batch norm, pools) the first."""
-        piece = self._pieces.get(source)
+        piece = self.pieces.get(source)
         self.names[node] = node.name
         if piece is not None:
             where = {"piece": which} if isinstance(piece, Split) else {"index": which}
