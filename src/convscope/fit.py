@@ -151,7 +151,8 @@ class _Job:
             output, labels = forward(self.model, batch, self.device)
             loss = F.cross_entropy(output, labels, reduction="sum")
             (loss / images).backward()
-            told = torch.stack([loss.detach().float(), (output.argmax(1) == labels).sum().float()])
+            right = (output.argmax(1) == labels).sum()
+            told = torch.stack([loss.detach(), right]).to(torch.promote_types(loss.dtype, torch.float32))
         if group.world > 1:
             used = torch.tensor([p.grad is not None for p in self.parameters], device=self.device).float()
             grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]

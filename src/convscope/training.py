@@ -1,6 +1,7 @@
 """From a reference and a collection to a trained network on disk: what `convscope fit` and `convscope demo` share.
 
-A folder holds `checkpoint.pt` (to go on from), `weights.safetensors`, `preprocess.json`, `classes.txt` and `run.npz`.
+A folder holds a checkpoint to go on from (`checkpoint.pt`, or `checkpoint.npz` of the NumPy engine), `weights.safetensors`,
+`preprocess.json`, `classes.txt` and `run.npz`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from typing import Any
 import torch
 
 from convscope import opening, store
+from convscope.collection import Collection
 from convscope.data import open_collection
-from convscope.errors import DataError, UsageError
+from convscope.errors import DataError, UsageError, unknown
 from convscope.fit import FitSettings, fit
 from convscope.images import PRESETS, Preprocess, sized
 from convscope.network import Network
 from convscope.results import Run
 
 Progress = Callable[[int, int, str], None]
+ENGINES = ("torch", "numpy")
 
 
 def train(
@@ -35,7 +38,10 @@ def train(
     weights: str | Path | None,
     settings: Mapping[str, Any],
 ) -> tuple[Network, Run]:
-    """Train a copy of `network` on a share of `images`; the user's own module is left as it is."""
+    """Train a copy of `network` on a share of `images`; the user's own module is left as it is.
+
+    `settings` are those of `FitSettings`, and `engine` ('torch' or 'numpy') with, for 'numpy', `precision`.
+    """
     source = opening.find(network) if not isinstance(network, Network) else None
     if source is None:
         raise UsageError(
@@ -56,9 +62,7 @@ def train(
     _check_outputs(module, prepared, rest)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-    run = fit(
-        module, rest, held, prepared, FitSettings(**settings), progress, None if out is None else out / "checkpoint.pt"
-    )
+    run = _fitted(module, (rest, held), prepared, dict(settings), progress, out)
     net = Network.open(
         module,
         torch.from_numpy(prepared(rest[0]))[None],
@@ -70,6 +74,38 @@ def train(
     if out is not None and os.environ.get("RANK", "0") == "0":
         _keep(out, module, prepared, collection.classes, run)
     return net, run
+
+
+def _fitted(
+    module: torch.nn.Module,
+    images: tuple[Collection, Collection],
+    prepared: Preprocess,
+    settings: dict[str, Any],
+    progress: Progress | None,
+    out: Path | None,
+) -> Run:
+    """The run, by the engine that is asked for. Each keeps a checkpoint of its own kind."""
+    engine, precision = settings.pop("engine", "torch"), settings.pop("precision", None)
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    chosen = FitSettings(**settings)
+    if engine == "torch":
+        if precision is not None:
+            raise UsageError(
+                "precision is a setting of the NumPy engine", f"got {precision!r}", "add --engine numpy, or leave it out"
+            )
+        return fit(module, *images, prepared, chosen, progress, None if out is None else out / "checkpoint.pt")
+    from convscope.mechanics import engine as numpy_engine
+
+    return numpy_engine.fit(
+        module,
+        *images,
+        prepared,
+        chosen,
+        precision=precision or "float32",
+        progress=progress,
+        checkpoint=None if out is None else out / "checkpoint.npz",
+    )
 
 
 def _shape(example: Any, rest: Any) -> tuple[int, ...]:
