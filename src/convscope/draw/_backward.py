@@ -6,12 +6,15 @@ The sentences that say how a gradient is made are the same for many layers: they
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convscope.draw import words
 from convscope.draw.ledger import Ledger
 from convscope.draw.listing import Column
 from convscope.results import Gradient, Layer, Trace
+
+if TYPE_CHECKING:
+    from convscope.draw.paper import Paper
 
 DELTA = "δ = ∂L/∂y: what comes to a layer from behind, L is the loss; it has the shape of the layer's output"
 BACKWARD = ("backward: MACs of the backward pass, one image: those of ∂L/∂x and of ∂L/∂weight together; beneath each layer "
@@ -29,6 +32,8 @@ COLUMNS = (
     Column("backward", right=True, meaning="multiply-accumulates of the backward pass, one image, of all gradients"),
     Column("saved", right=True, rank=2, meaning=SAVED),
 )
+ROOM = 4.6  # inches for shapes at the right of a figure
+_DELTA_ROOM = 0.95
 INNER = (Column("gradient"), Column("shape"), Column("MACs", right=True), Column("way"), Column("sizes"))
 
 
@@ -66,6 +71,21 @@ def records(layer: Layer) -> list[Any]:
         return ["", "", ""]
     said = [f"{name} {shape}: {g.how}" + (f" ({g.sizes})" if g.sizes else "") for name, shape, g in gradients(layer)]
     return [words.shape(layer.output_shape), layer.backward_macs, "; ".join(said)]
+
+
+def heads(paper: Paper, x: float, y: float) -> None:
+    """What stands at the right of a figure, over its columns."""
+    paper.text(x, y, "δ = ∂L/∂y", size=7.5)
+    paper.text(x + _DELTA_ROOM, y, "gradients of what the layer read", size=7.5)
+
+
+def shapes(paper: Paper, layer: Layer, x: float, y: float) -> None:
+    """A layer's row at the right of a figure: the shapes of δ and of every gradient."""
+    from convscope.draw.paper import FAINT, fitted
+
+    found = " · ".join(f"{name} {shape}" for name, shape, _ in gradients(layer)) or "not shown"
+    paper.text(x, y, words.shape(layer.output_shape), size=6.2, colour=FAINT)
+    paper.text(x + _DELTA_ROOM, y, fitted(found, ROOM - _DELTA_ROOM, 6.2), size=6.2, colour=FAINT)
 
 
 def _lines(layer: Layer, ways: dict[str, int]) -> Iterator[list[str]]:

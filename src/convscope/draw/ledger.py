@@ -27,11 +27,12 @@ _INDENT = 2
 _NARROW = 20  # the last cell of a line below is never folded to less
 
 STYLE = """<style>
-.convscope-listing tr.below td { border-bottom: 0; padding: 0 .9em 0 1.2em; white-space: normal; line-height: 1.35;
- opacity: .85 }
+.convscope-listing tr:has(+ tr.below) td { border-bottom: 0 }
+.convscope-listing tr.below td { border: 0; padding: 0 0 0 1.4em; white-space: normal; line-height: 1.4; opacity: .85 }
 .convscope-listing tr.below + tr:not(.below) td { border-top: 1px solid rgba(128,128,128,.3) }
-.convscope-listing tr.below span { display: inline-block; margin-right: 1.2em; white-space: nowrap }
-.convscope-listing tr.below span:last-child { white-space: normal; margin-right: 0 }
+.convscope-listing tr.below div { display: flex; gap: 1.2em }
+.convscope-listing tr.below span { white-space: nowrap }
+.convscope-listing tr.below span:last-child { white-space: normal; flex: 1 1 18em }
 </style>"""
 
 
@@ -105,12 +106,13 @@ class Ledger(Listing):
             for cells in self._beneath(r):
                 spans = "".join(_span(*each) for each in zip(self.inner, sizes, cells, strict=False))
                 last = f"<span>{escape(clean(cells[-1]))}</span>"
-                yield f'<tr class="below"><td colspan="{len(self.columns)}">{spans}{last}</td></tr>'
+                yield f'<tr class="below"><td colspan="{len(self.columns)}"><div>{spans}{last}</div></td></tr>'
 
 
 def _span(column: Column, wide: int, cell: str) -> str:
+    """A cell of its own width in every line; '×' and '∂' are wider than the digits that a 'ch' measures."""
     side = "; text-align: right" if column.right else ""
-    return f'<span style="min-width: {wide}ch{side}">{escape(clean(cell))}</span>'
+    return f'<span style="flex: 0 0 {wide + wide // 6 + 1}ch{side}">{escape(clean(cell))}</span>'
 
 
 def _folds(words: str, room: int) -> list[str]:

@@ -66,9 +66,13 @@ def figure(result: Trace) -> Figure:
                 ("output values", [prod(k.output_shape) for k in layers])]
     if all(k.saved is not None for k in layers):
         measures.append(("saved bytes", [k.saved or 0 for k in layers]))
+    back = result.backward_macs is not None
+    if back:
+        measures.insert(2, ("backward MACs", [k.backward_macs or 0 for k in layers]))
     row = 0.155 if len(layers) <= NAMED else 24 / len(layers)
     left, panel, high = 2.3, 1.6, max(row * len(layers), 0.3)
-    wide = left + len(measures) * (panel + 0.2)
+    bars = left + len(measures) * (panel + 0.2)
+    wide = bars + (_backward.ROOM if back else 0)
     paper = Paper.of(wide, high + 0.3, result.name or "trace", _headline(result), _notes(result)[:1])
     for m, (name, sizes) in enumerate(measures):
         x, largest = left + m * (panel + 0.2), max([*sizes, 0])
@@ -82,7 +86,11 @@ def figure(result: Trace) -> Figure:
         y = 0.3 + high * (i + 0.6) / len(layers)
         if y - written > 0.12:  # in a very deep network, only the names that have room
             paper.text(left - 0.08, y, fitted(layer.address, left - 0.1, 6.2), size=6.2, ha="right", colour=FAINT)
+            if back:
+                _backward.shapes(paper, layer, bars, y)
             written = y
+    if back:
+        _backward.heads(paper, bars, 0.17)
     return paper.figure
 
 
