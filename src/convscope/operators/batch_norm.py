@@ -10,6 +10,7 @@ Shift".
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -18,12 +19,15 @@ import numpy as np
 
 from convscope.errors import DataError, UsageError
 from convscope.geometry import WHOLE, Window
-from convscope.operators._operator import Array, Operator, Shape
+from convscope.operators._operator import Array, Shape
 from convscope.operators._standardise import learned_gradients, per_channel, require_channels, scaled, through_statistics
+from convscope.operators._standardise_terms import Standardising, Statistics
+from convscope.operators._working import number
+from convscope.results import Line
 
 
 @dataclass(frozen=True)
-class BatchNorm(Operator):
+class BatchNorm(Standardising):
     """What is left of a channel when its level and its spread are taken out?
 
     Shapes: x and y (B, C) or (B, C, H, W), any number of spatial axes; weight, bias, running_mean, running_var (C,).
@@ -44,7 +48,6 @@ class BatchNorm(Operator):
     aten: ClassVar = ("_native_batch_norm_legit_no_training", "_native_batch_norm_legit",
                       "_native_batch_norm_legit_functional", "native_batch_norm", "batch_norm")
     arrays: ClassVar = ("x", "weight", "bias", "running_mean", "running_var")
-    learned: ClassVar = ("weight", "bias")
     formula: ClassVar = "y = weight[c] · (x − μ[c])/√(σ²[c] + eps) + bias[c]"
 
     def windows(self, x: Shape, *_: Shape | None) -> tuple[Window | str, ...]:
@@ -82,6 +85,31 @@ class BatchNorm(Operator):
         mean, var = self.statistics(x)
         n, m = prod(x.shape) // x.shape[1], self.momentum
         return (1 - m) * running_mean + m * mean, (1 - m) * running_var + m * var * (n / (n - 1))
+
+    # --- written out ---------------------------------------------------------------------------------------------------
+
+    def statistics_at(self, at: tuple[int, ...], x: Array, *given: Array) -> Statistics:
+        mean, var = self.statistics(x, *(*given, *(None,) * (4 - len(given)))[2:])
+        over = f"channel {at[1]}" + f" ({x.shape[0]} images × {prod(x.shape[2:])} positions)" * self.training
+        return Statistics((slice(None), at[1]), over, float(mean[at[1]]), float(var[at[1]]), self.eps, self.training)
+
+    def shared_size(self, x: Shape) -> tuple[int, ...]:
+        return (x[0], *x[2:]) if self.training else ()
+
+    def remarks(self, at: tuple[int, ...], delta: Array | None, x: Array, *given: Array) -> list[Line]:
+        """The same number in the other mode, where that mode has its statistics."""
+        running = (*given, *(None,) * (4 - len(given)))[2:]
+        if any(a is None for a in running) if self.training else prod(x.shape) == x.shape[1]:
+            return []
+        other = dataclasses.replace(self, training=not self.training)
+        where = "evaluation" if self.training else "training"
+        whose = "the running" if self.training else "the batch's own"
+        s = other.statistics_at(at, x, *given)
+        value = float((other.forward(x, *given) if delta is None else other.backward(delta, x, *given)[0])[at])
+        return [Line(f"in {where} it would be {number(value)}, with {whose} μ = {number(s.mean)} and "
+                     f"σ² = {number(s.variance)}", value)]
+
+    # --- how it is laid out --------------------------------------------------------------------------------------------
 
     def _standardised(self, x: Array, running_mean: Array, running_var: Array) -> tuple[Array, Array]:
         mean, var = self.statistics(x, running_mean, running_var)

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from convscope.errors import ShapeError
 from convscope.geometry import WHOLE
-from convscope.operators._operator import Array, Operator, Shape
+from convscope.operators._operator import Array, Shape
 from convscope.operators._standardise import (
     learned_gradients,
     per_channel,
@@ -23,10 +23,11 @@ from convscope.operators._standardise import (
     standardised,
     through_statistics,
 )
+from convscope.operators._standardise_terms import Standardising, Statistics
 
 
 @dataclass(frozen=True)
-class GroupNorm(Operator):
+class GroupNorm(Standardising):
     """How does each value compare with the others of its group of channels in its own example?
 
     Shapes: x and y (B, C) or (B, C, H, W), any number of spatial axes; weight and bias (C,). No MACs by our definition.
@@ -43,8 +44,6 @@ class GroupNorm(Operator):
     eps: float = 1e-5
 
     aten: ClassVar = ("group_norm",)
-    arrays: ClassVar = ("x", "weight", "bias")
-    learned: ClassVar = ("weight", "bias")
     formula: ClassVar = "y = weight[c] · (x − μ)/√(σ² + eps) + bias[c], over the channels of a group and all positions"
 
     def windows(self, x: Shape, *_: Shape | None) -> tuple[str, ...]:
@@ -60,6 +59,18 @@ class GroupNorm(Operator):
         d = delta if weight is None else delta * per_channel(weight, x)
         grad_x = through_statistics(self._grouped(d), x_hat, sigma, (2,)).reshape(x.shape)
         return (grad_x, *learned_gradients(delta, x_hat.reshape(x.shape), given))
+
+    def statistics_at(self, at: tuple[int, ...], x: Array, *given: Array) -> Statistics:
+        del given
+        self._grouped(x)  # complains where the groups do not fit
+        width = x.shape[1] // self.num_groups
+        first = at[1] // width * width
+        some = x[at[0], first:first + width]
+        over = f"image {at[0]}, channels {first} … {first + width - 1}"
+        return Statistics((at[0], slice(first, first + width)), over, float(some.mean()), float(some.var()), self.eps)
+
+    def shared_size(self, x: Shape) -> tuple[int, ...]:
+        return (x[1] // self.num_groups, *x[2:])
 
     def _grouped(self, x: Array) -> Array:
         """(B, G, values of a group)."""

@@ -12,13 +12,14 @@ from typing import ClassVar
 
 from convscope.errors import ShapeError
 from convscope.geometry import WHOLE, Window
-from convscope.operators._operator import Array, Operator, Shape
+from convscope.operators._operator import Array, Shape
 from convscope.operators._standardise import learned_gradients, per_channel, scaled, standardised, through_statistics
+from convscope.operators._standardise_terms import Standardising, Statistics
 from convscope.operators.batch_norm import BatchNorm
 
 
 @dataclass(frozen=True)
-class InstanceNorm(Operator):
+class InstanceNorm(Standardising):
     """How does each position compare with the others of its own map?
 
     Shapes: x and y (B, C, H, W), any number of spatial axes; weight, bias, running_mean, running_var (C,).
@@ -38,7 +39,6 @@ class InstanceNorm(Operator):
 
     aten: ClassVar = ("instance_norm",)
     arrays: ClassVar = ("x", "weight", "bias", "running_mean", "running_var")
-    learned: ClassVar = ("weight", "bias")
     formula: ClassVar = "y = weight[c] · (x − μ[b,c])/√(σ²[b,c] + eps) + bias[c]"
 
     def windows(self, x: Shape, *_: Shape | None) -> tuple[Window | str, ...]:
@@ -58,6 +58,16 @@ class InstanceNorm(Operator):
         weight = given[0] if given else None
         d = delta if weight is None else delta * per_channel(weight, x)
         return (through_statistics(d, x_hat, sigma, _positions(x)), *learned_gradients(delta, x_hat, given))
+
+    def statistics_at(self, at: tuple[int, ...], x: Array, *given: Array) -> Statistics:
+        if not self.use_input_stats:
+            return BatchNorm(self.eps).statistics_at(at, x, *given)
+        _positions(x)  # complains where there is no map
+        some = x[at[:2]]
+        return Statistics(at[:2], f"image {at[0]}, channel {at[1]}", float(some.mean()), float(some.var()), self.eps)
+
+    def shared_size(self, x: Shape) -> tuple[int, ...]:
+        return x[2:] if self.use_input_stats else ()
 
 
 def _positions(x: Array) -> tuple[int, ...]:

@@ -8,16 +8,18 @@ Source: Ba, Kiros, Hinton 2016, "Layer Normalization".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from convscope.errors import ShapeError
 from convscope.geometry import WHOLE, Window
-from convscope.operators._operator import Array, Operator, Shape
+from convscope.operators._lines import at_text
+from convscope.operators._operator import Array, Shape
 from convscope.operators._standardise import standardised, through_statistics
+from convscope.operators._standardise_terms import Standardising, Statistics
 
 
 @dataclass(frozen=True)
-class LayerNorm(Operator):
+class LayerNorm(Standardising):
     """How does each value compare with the others of its own example?
 
     Shapes: x and y (…, *normalized_shape); weight and bias (*normalized_shape). No MACs by our definition.
@@ -35,8 +37,6 @@ class LayerNorm(Operator):
     eps: float = 1e-5
 
     aten: ClassVar = ("layer_norm", "native_layer_norm")
-    arrays: ClassVar = ("x", "weight", "bias")
-    learned: ClassVar = ("weight", "bias")
     formula: ClassVar = "y = weight · (x − μ)/√(σ² + eps) + bias, over the last axes of each example"
 
     def windows(self, x: Shape, *_: Shape | None) -> tuple[Window | str, ...]:
@@ -56,6 +56,24 @@ class LayerNorm(Operator):
         before = tuple(range(x.ndim - len(axes)))
         sums = (delta * x_hat, delta)
         return (grad_x, *(None if a is None else s.sum(axis=before) for a, s in zip(given, sums, strict=False)))
+
+    def statistics_at(self, at: tuple[int, ...], x: Array, *given: Array) -> Statistics:
+        before = at[:x.ndim - len(self._axes(x, *given))]
+        some = x[before]
+        over = f"x{at_text(before)} ({'×'.join(map(str, self.normalized_shape))})"
+        return Statistics(before, over, float(some.mean()), float(some.var()), self.eps)
+
+    def shared_size(self, x: Shape) -> tuple[int, ...]:
+        return tuple(self.normalized_shape)
+
+    def meets(self, at: tuple[int, ...]) -> tuple[int, ...]:
+        return at[-len(self.normalized_shape):]
+
+    def met_by(self, at: tuple[int, ...]) -> tuple[Any, ...]:
+        return (..., *at)
+
+    def spread(self, weight: Array, x: Array) -> Array:
+        return weight
 
     def _axes(self, x: Array, *learned: Array) -> tuple[int, ...]:
         rank, wanted = len(self.normalized_shape), tuple(self.normalized_shape)
