@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -32,3 +34,25 @@ def summed_to(gradient: Any, shape: tuple[int, ...]) -> Any:
     extra = gradient.ndim - len(shape)
     axes = (*range(extra), *(extra + a for a, n in enumerate(shape) if n == 1 and gradient.shape[extra + a] != 1))
     return gradient.sum(axis=axes).reshape(shape) if axes else gradient.copy()
+
+
+def copies_of(at: Sequence[int], shape: tuple[int, ...], out: tuple[int, ...]) -> Any:
+    """Every place (n, axes) of the broadcast shape `out` that reads number `at` of an array of `shape`.
+
+    >>> copies_of((1, 0), (2, 1), (2, 3)).tolist()
+    [[1, 0], [1, 1], [1, 2]]
+    """
+    extra = len(out) - len(shape)
+    free = [range(n) for n in out[:extra]]
+    own = [range(m) if n == 1 else (i,) for i, n, m in zip(at, shape, out[extra:], strict=True)]
+    return np.array(list(product(*free, *own)), np.int64).reshape(-1, len(out))
+
+
+def source_of(place: Any, shape: tuple[int, ...]) -> Any:
+    """Which number of an array of `shape` is read at a place (axes,) of the broadcast shape; places (n, axes) work alike.
+
+    >>> source_of((1, 2), (2, 1)).tolist(), source_of((5, 1, 2), (3,)).tolist()
+    ([1, 0], [2])
+    """
+    own = np.asarray(place, np.int64)[..., np.shape(place)[-1] - len(shape):]
+    return np.where(np.array(shape, np.int64) == 1, 0, own)

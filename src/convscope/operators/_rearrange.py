@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 from convscope.geometry import WHOLE, Window
-from convscope.operators._operator import Operator, Shape
+from convscope.operators._moves import Move
+from convscope.operators._operator import Shape
 
 
-class Rearrange(Operator):
+class Rearrange(Move):
     """A leaf writes `output_shape`; the rest follows.
 
     windows, per spatial axis of x: position by position if the axis survives as an axis of y, WHOLE if it was merged with
     others or cut (what reads the flattened vector then reads all of it).
     """
+
+    backward_formula: ClassVar = "∂L/∂x.ravel() = δ.ravel()"
+    back: ClassVar = "δ in the shape of x: the same numbers in the same order"
 
     def windows(self, x: Shape) -> tuple[Window | str, ...]:
         out = self.output_shape(x)

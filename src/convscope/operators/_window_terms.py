@@ -54,17 +54,39 @@ def at_places(values: Any, places: Places) -> Any:
     return values[(slice(None), *safe.T)] * inside
 
 
+def axis_names(rank: int) -> tuple[str, ...]:
+    """What spatial axes are called.
+
+    >>> axis_names(1), axis_names(2)
+    (('positions',), ('rows', 'columns'))
+    """
+    return ("positions",) if rank == 1 else ("planes", "rows", "columns")[3 - rank:]
+
+
+def axis_by_axis(texts: Sequence[str]) -> str:
+    """One text per spatial axis, said once where all are alike.
+
+    >>> axis_by_axis(["a", "a"]), axis_by_axis(["a", "b"])
+    ('a', 'rows: a; columns: b')
+    """
+    if len(set(texts)) == 1:
+        return texts[0]
+    return "; ".join(f"{name}: {text}" for name, text in zip(axis_names(len(texts)), texts, strict=True))
+
+
 def with_channel(channel: int | Any, places: Places) -> Places:
     """Places (n, axes) with a leading channel (one for all, or one each)."""
     return np.concatenate([np.broadcast_to(np.asarray(channel).reshape(-1, 1), (len(places), 1)), places], axis=1)
 
 
-def window_grid(name: str, values: Any, i: Sequence[int], windows: Sequence[Window]) -> Grid:
-    """The numbers (C, kh, kw) that output position i reads of maps (C, H, W), zeros in the padding."""
-    taps, places = window_of(i, windows)
+def window_grid(name: str, values: Any, i: Sequence[int], windows: Sequence[Window], first: int = 0) -> Grid:
+    """The numbers (C, kh, kw) that output position i reads of maps (C, H, W), zeros in the padding.
+
+    `first` is the first map's channel in the whole array.
+    """
+    _, places = window_of(i, windows)
     shape = (values.shape[0], *(w.kernel for w in windows))
-    del taps
-    return Grid(name, at_places(values, places).reshape(shape), (0, *(int(c) for c in _corner(i, windows))),
+    return Grid(name, at_places(values, places).reshape(shape), (first, *(int(c) for c in _corner(i, windows))),
                 (1, *(w.dilation for w in windows)), whole=tuple(values.shape))
 
 

@@ -55,6 +55,38 @@ def plus(value: float) -> str:
     return f" − {number(-value)}" if value < 0 else f" + {number(value)}"
 
 
+def shape_text(shape: Sequence[int]) -> str:
+    """'64×400'; a single number's shape is '1'.
+
+    >>> shape_text((64, 400))
+    '64×400'
+    """
+    return "×".join(map(str, shape)) or "1"
+
+
+def place(name: str, at: Sequence[int]) -> str:
+    """'x[0, 3, 5]'; a single number has no place.
+
+    >>> place("x", (0, 3, 5)), place("x", ())
+    ('x[0, 3, 5]', 'x')
+    """
+    return f"{name}[{', '.join(str(int(i)) for i in at)}]" if len(at) else name
+
+
+def taken(values: Array, places: Array) -> Array:
+    """The numbers (n,) of an array at places (n, axes)."""
+    return np.reshape(np.asarray(values)[tuple(np.asarray(places).T)], len(places))
+
+
+def name_of(arrays: Sequence[str], which: int) -> str:
+    """What array `which` is called: its own name, and 'x1', 'x2', … behind an '…'.
+
+    >>> name_of(("x", "weight"), 1), name_of(("x", "…"), 2)
+    ('weight', 'x2')
+    """
+    return arrays[which] if which < len(arrays) and arrays[which] != "…" else f"x{which}"
+
+
 def terms(left: tuple[str, Array, Array], right: tuple[str, Array, Array]) -> Terms:
     """Terms from (name, places (n, axes), values (n,)) of both factors."""
     return Terms(left[0], right[0], np.asarray(left[1], np.int64), np.asarray(right[1], np.int64),

@@ -17,7 +17,11 @@ import numpy as np
 from convscope.geometry import WHOLE, Window
 from convscope.operators import _separable
 from convscope.operators._operator import Operator, Shape
+from convscope.operators._window_terms import axis_by_axis
 from convscope.operators._windows import Numbers, per_axis, require_rank
+from convscope.operators._winners import Lengths, gradient_of_winner, value_of_winner
+from convscope.operators._working import Working, number
+from convscope.results import Gradient, Grid, Line
 
 
 def spans(n: int, m: int) -> list[tuple[int, int]]:
@@ -32,6 +36,21 @@ def spans(n: int, m: int) -> list[tuple[int, int]]:
 def window_of(n: int, m: int) -> Window | str:
     """One window for all outputs where n is a multiple of m; otherwise windows differ, and WHOLE is the safe answer."""
     return Window(n // m, n // m) if m > 1 and n % m == 0 else WHOLE
+
+
+def tile_of(at: Shape, x: Shape, out: Shape) -> Lengths:
+    """First pixel, the one behind the last, and step 1, per axis, of the tile that y[at] reads."""
+    return [(*spans(n, m)[i], 1) for i, n, m in zip(at[2:], x[2:], out[2:], strict=True)]
+
+
+def _tile_sizes(sizes: Shape, out: Shape) -> str:
+    """'6·6 = 36 δ a map; rows: tiles of 2 … 3 of 13 pixels; …'."""
+    each = []
+    for n, m in zip(sizes, out, strict=True):
+        lengths = {stop - start for start, stop in spans(n, m)}
+        few, many = min(lengths), max(lengths)
+        each.append(f"tiles of {few if few == many else f'{few} or {many}'} of {n} pixels")
+    return f"{'·'.join(map(str, out))} = {prod(out)} δ a map; {axis_by_axis(each)}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,7 @@ class AdaptiveAvgPool(Operator):
     aten: ClassVar = ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
                       "_adaptive_avg_pool2d", "_adaptive_avg_pool3d")
     formula: ClassVar = "y[b,c,i] = mean x[b,c,⌊i·n/m⌋ … ⌈(i+1)·n/m⌉−1]"
+    backward_formula: ClassVar = "∂L/∂x[b,c,p] = Σ_{i: tile i holds p} δ[b,c,i]/size of tile i"
 
     def output_shape(self, x: Shape) -> Shape:
         return (*x[:2], *per_axis(self.output_size, require_rank(x, "adaptive pooling"), "output_size"))
@@ -64,6 +84,27 @@ class AdaptiveAvgPool(Operator):
 
     def backward(self, delta: Any, x: Any) -> tuple[Any, ...]:
         return (_separable.apply_transposed(delta, self._matrices(x.shape)),)
+
+    def gradients(self, x: Shape) -> tuple[Gradient, ...]:
+        return (Gradient("x", x, "each δ is divided by its tile's size and given to all its pixels; shares of tiles that "
+                         "overlap add up", _tile_sizes(x[2:], self.output_shape(x)[2:])),)
+
+    def explain_value(self, at: tuple[int, ...], x: Any) -> Working:
+        (b, c, *_), tile = at, tile_of(at, x.shape, self.output_shape(x.shape))
+        made = _separable.value_terms(at, x, self._matrices(x.shape))
+        pixels = x[(b, c, *(slice(*length) for length in tile))]
+        total, value = float(pixels.sum()), float(made.products.sum())
+        counts = "·".join(str(n) for n in pixels.shape)
+        lines = (Line(f"Σ of the tile's {counts} numbers = {number(total)}", total),
+                 Line(f"y = {number(total)} / {pixels.size} = {number(value)}", value))
+        grid = Grid(f"tile of x[{b}]", pixels[None], (c, *(first for first, _, _ in tile)))
+        return Working(self.formula, lines, made, (grid,))
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, x: Any) -> Working:
+        lines, made = _separable.gradient_terms(at, delta, self._matrices(x.shape))
+        marked = tuple((0, *map(int, q[1:])) for q in made.left_at)
+        grid = Grid(f"δ[{at[0]}]", delta[at[:2]][None], (at[1], *(0,) * (x.ndim - 2)), marked=marked)
+        return Working(self.backward_formula, lines, made, (grid,))
 
     def _matrices(self, x: Shape) -> list[Any]:
         """(m, n) per axis: row i is 1/size on the pixels of output i. A tile's mean is the mean of its columns' means."""
@@ -92,6 +133,7 @@ class AdaptiveMaxPool(Operator):
 
     aten: ClassVar = ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
     formula: ClassVar = "y[b,c,i] = max x[b,c,⌊i·n/m⌋ … ⌈(i+1)·n/m⌉−1]"
+    backward_formula: ClassVar = "∂L/∂x[b,c,p] = Σ_{i: p won tile i} δ[b,c,i]"
 
     def output_shape(self, x: Shape) -> Shape:
         return (*x[:2], *per_axis(self.output_size, require_rank(x, "adaptive pooling"), "output_size"))
@@ -122,3 +164,21 @@ class AdaptiveMaxPool(Operator):
         grad = np.zeros((b * c, n), delta.dtype)
         np.add.at(grad, (np.arange(b * c)[:, None], winners.reshape(b * c, -1)), delta.reshape(b * c, -1))
         return (grad.reshape(x.shape),)
+
+    def gradients(self, x: Shape) -> tuple[Gradient, ...]:
+        return (Gradient("x", x, "each δ goes to the pixel that won its tile; a pixel that won several adds them up",
+                         _tile_sizes(x[2:], self.output_shape(x)[2:])),)
+
+    def explain_value(self, at: tuple[int, ...], x: Any) -> Working:
+        b, c, *i = at
+        _, winners = self.forward_with_indices(x[b:b + 1, c:c + 1])
+        tile = tile_of(at, x.shape, self.output_shape(x.shape))
+        return value_of_winner(at, x, int(winners[(0, 0, *i)]), tile, prod(stop - start for start, stop, _ in tile))
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, x: Any) -> Working:
+        b, c, *p = at
+        _, winners = self.forward_with_indices(x[b:b + 1, c:c + 1])
+        axes = [[i for i, (start, stop) in enumerate(spans(n, m)) if start <= q < stop]
+                for q, n, m in zip(p, x.shape[2:], delta.shape[2:], strict=True)]
+        holding = np.array(list(product(*axes)), np.int64).reshape(-1, len(p))
+        return gradient_of_winner(at, delta, winners[0, 0], holding, x.shape[2:])

@@ -10,7 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from convscope.operators._lines import filled
 from convscope.operators._pair import Pair
+
+
+def written(formula: str, alpha: float, x: float, other: float) -> str:
+    """A sum's formula with its numbers; alpha is left out where it is 1.
+
+    >>> written("y = x − alpha · other", 1, 2.0, 3.0), written("y = x − alpha · other", 0.5, 2.0, 3.0)
+    ('2 − 3', '2 − 0.5 · 3')
+    """
+    short = formula.removeprefix("y = ").replace("alpha · ", "") if alpha == 1 else formula.removeprefix("y = ")
+    return filled(short, {"x": x, "other": other, "alpha": alpha})
 
 
 @dataclass(frozen=True)
@@ -29,12 +40,18 @@ class Add(Pair):
 
     aten: ClassVar = ("add",)
     formula: ClassVar = "y = x + alpha · other"
+    backward_formula: ClassVar = "∂L/∂x = δ, ∂L/∂other = alpha · δ (summed over what was broadcast)"
+    slopes: ClassVar = ("1", "alpha")
+    back: ClassVar = ("δ unchanged: a sum hands it to both branches", "alpha · δ: a sum hands δ to both branches")
 
     def _value(self, x: Any, other: Any) -> Any:
         return x + self.alpha * other
 
     def _slopes(self, delta: Any, x: Any, other: Any) -> tuple[Any, Any]:
         return delta, self.alpha * delta
+
+    def _written(self, x: float, other: float) -> str:
+        return written(self.formula, self.alpha, x, other)
 
 
 @dataclass(frozen=True)
@@ -53,12 +70,18 @@ class Sub(Pair):
 
     aten: ClassVar = ("sub",)
     formula: ClassVar = "y = x − alpha · other"
+    backward_formula: ClassVar = "∂L/∂x = δ, ∂L/∂other = −alpha · δ (summed over what was broadcast)"
+    slopes: ClassVar = ("1", "−alpha")
+    back: ClassVar = ("δ unchanged", "−alpha · δ")
 
     def _value(self, x: Any, other: Any) -> Any:
         return x - self.alpha * other
 
     def _slopes(self, delta: Any, x: Any, other: Any) -> tuple[Any, Any]:
         return delta, -self.alpha * delta
+
+    def _written(self, x: float, other: float) -> str:
+        return written(self.formula, self.alpha, x, other)
 
 
 @dataclass(frozen=True)
@@ -77,9 +100,15 @@ class RSub(Pair):
 
     aten: ClassVar = ("rsub",)
     formula: ClassVar = "y = other − alpha · x"
+    backward_formula: ClassVar = "∂L/∂x = −alpha · δ, ∂L/∂other = δ (summed over what was broadcast)"
+    slopes: ClassVar = ("−alpha", "1")
+    back: ClassVar = ("−alpha · δ", "δ unchanged")
 
     def _value(self, x: Any, other: Any) -> Any:
         return other - self.alpha * x
 
     def _slopes(self, delta: Any, x: Any, other: Any) -> tuple[Any, Any]:
         return -self.alpha * delta, delta
+
+    def _written(self, x: float, other: float) -> str:
+        return written(self.formula, self.alpha, x, other)

@@ -15,8 +15,12 @@ import numpy as np
 
 from convscope.errors import ShapeError, UsageError
 from convscope.geometry import WHOLE, Window
-from convscope.operators._broadcast import broadcast_shape, summed_to
+from convscope.operators._broadcast import broadcast_shape, copies_of, source_of, summed_to
+from convscope.operators._lines import largest, require_gradient
 from convscope.operators._operator import Operator, Shape
+from convscope.operators._products import along, over_copies, product_text
+from convscope.operators._working import Working, number, place, shape_text, sum_lines, taken, terms
+from convscope.results import Gradient
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Attention(Operator):
     aten: ClassVar = ("scaled_dot_product_attention",)
     arrays: ClassVar = ("query", "key", "value", "mask")
     formula: ClassVar = "y = softmax(scale · q kᵀ + mask) v"
+    backward_formula: ClassVar = "∂v = aᵀδ; ∂a = δvᵀ; ∂s = a·(∂a − Σ a·∂a); ∂q = scale · ∂s k; ∂k = scale · ∂sᵀq; ∂mask = ∂s"
 
     def output_shape(self, query: Shape, key: Shape, value: Shape, mask: Shape | None = None) -> Shape:
         if self.enable_gqa:
@@ -66,13 +71,71 @@ class Attention(Operator):
         return self._weights(query, key, mask) @ value
 
     def backward(self, delta: Any, query: Any, key: Any, value: Any, *mask: Any) -> tuple[Any, ...]:
-        a = self._weights(query, key, mask[0] if mask else None)
-        from_value = delta @ value.swapaxes(-1, -2)  # ∂L/∂a
-        s = a * (from_value - (from_value * a).sum(axis=-1, keepdims=True))  # ∂L/∂s, through softmax
+        a, s = self._score_deltas(delta, query, key, value, mask[0] if mask else None)
         scale = self._scale(query)
         grads = (summed_to(scale * (s @ key), query.shape), summed_to(scale * (s.swapaxes(-1, -2) @ query), key.shape),
                  summed_to(a.swapaxes(-1, -2) @ delta, value.shape))
         return (*grads, *(None if m is None or m.dtype == bool else summed_to(s, m.shape) for m in mask))
+
+    def _score_deltas(self, delta: Any, query: Any, key: Any, value: Any, mask: Any) -> tuple[Any, Any]:
+        """The weights a, and ∂L/∂s of the scores (…, L, S)."""
+        a = self._weights(query, key, mask)
+        from_value = delta @ value.swapaxes(-1, -2)  # ∂L/∂a
+        return a, a * (from_value - (from_value * a).sum(axis=-1, keepdims=True))  # through softmax
+
+    # --- written out ---------------------------------------------------------------------------------------------------
+
+    def gradients(self, query: Shape, key: Shape, value: Shape, mask: Shape | None = None) -> tuple[Gradient, ...]:
+        out = self.output_shape(query, key, value, mask)
+        heads, (n, e), m, v = prod(out[:-2]), query[-2:], key[-2], value[-1]
+        times = f", {heads} times" if heads > 1 else ""
+        scores = "∂s from δ·vᵀ through the softmax"
+        found = [
+            Gradient("query", query, f"{scores}; then scale · ∂s·k", product_text((n, m), (m, e)) + times, heads * n * m * (v + e)),
+            Gradient("key", key, "scale · ∂sᵀ·q", product_text((n, m), (n, e), "left") + times, heads * n * m * e),
+            Gradient("value", value, "aᵀ·δ: what each query took of it", product_text((n, m), (n, v), "left") + times,
+                     heads * n * m * v)]
+        if mask is not None:
+            found.append(Gradient("mask", mask, "∂s itself, summed over what was broadcast (a boolean mask has none)",
+                                  f"{heads}×{n}×{m} → {shape_text(mask)}"))
+        return tuple(found)
+
+    def explain_value(self, at: tuple[int, ...], query: Any, key: Any, value: Any, mask: Any = None) -> Working:
+        *lead, i, e = at
+        full = self.output_shape(query.shape, key.shape, value.shape, None if mask is None else mask.shape)[:-1]
+        a = np.broadcast_to(self._weights(query, key, mask), (*full, key.shape[-2]))
+        there = tuple(map(int, source_of(lead, value.shape[:-2])))
+        made = along(("a", a, (*lead, i, None)), ("value", value, (*there, None, e)))
+        q = query[(*map(int, source_of(lead, query.shape[:-2])), i)]
+        k = key[tuple(map(int, source_of(lead, key.shape[:-2])))]
+        scores = [(f"key {j}: scale · q·k = {number(s)}, after the softmax a = {number(w)}", float(w))
+                  for j, (s, w) in enumerate(zip(self._scale(query) * (k @ q), made.left_values, strict=True))]
+        return Working(self.formula, (*largest(scores, "keys"), *sum_lines(made, place("y", at))), made)
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, *arrays: Any) -> Working:
+        query, key, value, mask = (*arrays, None)[:4]
+        require_gradient(self, which, (0, 1, 2) if mask is None or mask.dtype == bool else (0, 1, 2, 3))
+        a, s = (np.broadcast_to(f, (*delta.shape[:-1], key.shape[-2]))
+                for f in self._score_deltas(delta, query, key, value, mask))
+        *lead, token, e = at
+        what = f"∂L/∂{place(self.arrays[which], at)}"
+        if which == 3:
+            places = copies_of(at, mask.shape, s.shape)
+            made = terms(("∂s", places, taken(s, places)), ("1", places, np.ones(len(places))))
+            return Working("∂L/∂mask = ∂s, ∂s = a·(∂a − Σ a·∂a), ∂a = δ·vᵀ", sum_lines(made, what), made)
+        summed = over_copies(tuple(lead), arrays[which].shape[:-2], delta.shape[:-2], s.shape[-1 if which == 0 else -2])
+        mine, others, free = np.full(len(summed), token), summed[:, -1], np.full(len(summed), e)
+        pair = (mine, others) if which == 0 else (others, mine)  # query and key of each term
+        here = np.column_stack([summed[:, :-1], *pair])
+        if which == 2:
+            there = np.column_stack([summed[:, :-1], others, free])
+            made = terms(("a", here, taken(a, here)), ("δ", there, taken(delta, there)))
+            return Working("∂L/∂v[j,e] = Σ_i a[i,j] · δ[i,e]", sum_lines(made, what), made)
+        other, name = (key, "key") if which == 0 else (query, "query")
+        there = np.column_stack([source_of(summed[:, :-1], other.shape[:-2]), others, free])
+        made = terms(("∂s", here, taken(s, here)), (f"scale · {name}", there, self._scale(query) * taken(other, there)))
+        formula = "∂L/∂q[i,e] = Σ_j ∂s[i,j] · scale · k[j,e]" if which == 0 else "∂L/∂k[j,e] = Σ_i ∂s[i,j] · scale · q[i,e]"
+        return Working(f"{formula}, ∂s = a·(∂a − Σ a·∂a), ∂a = δ·vᵀ", sum_lines(made, what), made)
 
     def _scale(self, query: Any) -> float:
         return 1 / sqrt(query.shape[-1]) if self.scale is None else self.scale

@@ -13,11 +13,14 @@ import numpy as np
 
 from convscope.errors import ShapeError
 from convscope.geometry import WHOLE, Window
-from convscope.operators._operator import Operator, Shape
+from convscope.operators._moves import Move
+from convscope.operators._operator import Shape
+from convscope.operators._working import name_of, shape_text
+from convscope.results import Line
 
 
 @dataclass(frozen=True)
-class Concat(Operator):
+class Concat(Move):
     """Which branch does each slice of the output come from?
 
     Formula: y = [x₀; x₁; …] along axis `dim`. Shapes: any number of arrays, equal but for `dim`; y has the sum of their
@@ -32,7 +35,9 @@ class Concat(Operator):
 
     aten: ClassVar = ("cat",)
     arrays: ClassVar = ("x", "…")
-    formula: ClassVar = "y = [x₀; x₁; …] along dim"
+    formula: ClassVar = "y = [x; x1; x2; …] along dim"
+    backward_formula: ClassVar = "∂L/∂x_j = the part of δ that stands where x_j stands in y"
+    back: ClassVar = "its own part of δ, cut out along the joined axis: nothing is computed"
 
     def output_shape(self, *shapes: Shape) -> Shape:
         axis = self.dim % len(shapes[0])
@@ -54,9 +59,24 @@ class Concat(Operator):
         ends = list(accumulate(a.shape[self.dim] for a in arrays))
         return tuple(piece.copy() for piece in np.split(delta, ends[:-1], axis=self.dim))
 
+    def back_sizes(self, which: int, out: str, *shapes: Any) -> str:
+        first, last = self._span(which, *shapes)
+        return f"{out} → {first} … {last} of axis {self.dim % len(shapes[0])} → {shape_text(shapes[which])}"
+
+    def way(self, which: int, at: Shape, here: Shape, *shapes: Shape) -> tuple[Line, ...]:
+        axis, (first, last) = self.dim % len(at), self._span(which, *shapes)
+        name = name_of(self.arrays, which)
+        text = f"{name} is {first} … {last} of axis {axis} of y: {first} + {at[axis]} = {here[axis]}"
+        return (Line(text, float(here[axis])),)
+
+    def _span(self, which: int, *shapes: Shape) -> tuple[int, int]:
+        """The first and the last place along the joined axis that an array fills."""
+        before, axis = sum(shape[self.dim] for shape in shapes[:which]), self.dim
+        return before, before + shapes[which][axis] - 1
+
 
 @dataclass(frozen=True)
-class Stack(Operator):
+class Stack(Move):
     """Which array is which along the new axis?
 
     Formula: y[…, j, …] = x_j along a new axis `dim`. Shapes: n equal arrays; y has one axis of size n more. Units: no
@@ -71,6 +91,8 @@ class Stack(Operator):
     aten: ClassVar = ("stack",)
     arrays: ClassVar = ("x", "…")
     formula: ClassVar = "y[…,j,…] = x_j along a new axis dim"
+    backward_formula: ClassVar = "∂L/∂x_j = δ[…,j,…]"
+    back: ClassVar = "its own entry of δ along the new axis"
 
     def output_shape(self, *shapes: Shape) -> Shape:
         if len(set(shapes)) > 1:
@@ -85,3 +107,6 @@ class Stack(Operator):
 
     def backward(self, delta: Any, *arrays: Any) -> tuple[Any, ...]:
         return tuple(np.take(delta, j, axis=self.dim) for j in range(len(arrays)))
+
+    def back_sizes(self, which: int, out: str, *shapes: Any) -> str:
+        return f"{out} → entry {which} of axis {self.dim % (len(shapes[0]) + 1)} → {shape_text(shapes[which])}"

@@ -16,7 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from convscope.errors import ShapeError, UsageError
+from convscope.operators._lines import require_gradient
 from convscope.operators._operator import Array, Operator, Shape
+from convscope.operators._working import Working, number, place
+from convscope.results import Gradient, Line
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Dropout(Operator):
     aten: ClassVar = ("dropout", "native_dropout")  # in an evaluation graph it is gone, or a copy
     arrays: ClassVar = ("x", "mask")
     formula: ClassVar = "y = x · mask / (1 − p)"
+    backward_formula: ClassVar = "∂L/∂x = δ · mask / (1 − p)"
 
     @classmethod
     def read(cls, name: str, settings: dict[str, Any], shapes: tuple[Shape, ...]) -> Dropout:
@@ -58,6 +62,31 @@ class Dropout(Operator):
     def backward(self, delta: Array, x: Array, *mask: Array) -> tuple[Array, ...]:
         grad = delta * self._gain(x, mask[0] if mask else None) if self.train else delta.copy()
         return (grad, *(None for _ in mask))
+
+    # --- written out ---------------------------------------------------------------------------------------------------
+
+    def gradients(self, x: Shape, mask: Shape | None = None) -> tuple[Gradient, ...]:
+        how = "δ with the same mask and the same factor: nothing flows to silent units" if self.train else "δ unchanged"
+        sizes = f"factor 1/(1 − {self.p:g}) = {1 / (1 - self.p):.6g}" if self.train and self.p < 1 else ""
+        return (Gradient("x", x, how, sizes),)
+
+    def explain_value(self, at: tuple[int, ...], x: Array, mask: Array = None) -> Working:
+        return Working(self.formula, (self._line("y", place("x", at), at, x[at], (x, mask)),))
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Array, x: Array, *mask: Array) -> Working:
+        require_gradient(self, which, (0,))
+        line = self._line(f"∂L/∂{place('x', at)}", "δ", at, delta[at], (x, mask[0] if mask else None))
+        return Working(self.backward_formula, (line,))
+
+    def _line(self, what: str, name: str, at: tuple[int, ...], value: float, arrays: tuple[Array, Array]) -> Line:
+        """What became of one number on its way, forwards or backwards."""
+        if not self.train:
+            return Line(f"{what} = {name} = {number(value)}: outside training dropout hands everything on", float(value))
+        gain = float(self._gain(*arrays)[at])
+        if gain == 0:
+            return Line(f"{what} = 0: this unit is silent", 0.0)
+        result = float(value) * gain
+        return Line(f"kept: {what} = {name} / (1 − p) = {number(value)} / {number(1 - self.p)} = {number(result)}", result)
 
     def _gain(self, x: Array, mask: Array) -> Array:
         if mask is None:

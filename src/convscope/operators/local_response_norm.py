@@ -17,7 +17,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from convscope.errors import ShapeError, UsageError
-from convscope.operators._operator import Array, Operator
+from convscope.operators._lines import factor
+from convscope.operators._operator import Array, Operator, Shape
+from convscope.operators._working import Working, number, place, taken, terms
+from convscope.results import Gradient, Line
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class LocalResponseNorm(Operator):
 
     aten: ClassVar = ()  # an exported graph holds its parts: mul, pad, avg_pool3d (avg_pool2d for 3 axes), add, pow, div
     formula: ClassVar = "y[c] = x[c] / (k + alpha/size · Σ_{j near c} x[j]²)^beta"
+    backward_formula: ClassVar = "∂L/∂x[c] = δ[c]·D[c]^−beta − 2·alpha·beta/size · x[c] · Σ_j δ[j]·x[j]·D[j]^(−beta−1)"
 
     def forward(self, x: Array) -> Array:
         return x * self._denominator(x) ** -self.beta
@@ -49,6 +53,47 @@ class LocalResponseNorm(Operator):
         d = self._denominator(x)
         heard = self._sum(delta * x * d ** (-self.beta - 1), before=(self.size - 1) // 2, after=self.size // 2)
         return (delta * d**-self.beta - (2 * self.alpha * self.beta / self.size) * x * heard,)
+
+    # --- written out ---------------------------------------------------------------------------------------------------
+
+    def gradients(self, x: Shape) -> tuple[Gradient, ...]:
+        how = "δ·D^−beta of the channel itself, less what it damped in the channels whose window holds it"
+        return (Gradient("x", x, how, f"{self.size} channels a window, 1 + {self.size} parts a number"),)
+
+    def explain_value(self, at: tuple[int, ...], x: Array) -> Working:
+        channels, values = self._window(at, x, self.size // 2, (self.size - 1) // 2)
+        made = terms(("x", channels, values), ("x", channels, values))
+        total = float(made.products.sum())
+        d = self.k + self.alpha / self.size * total
+        value = float(x[at]) * d**-self.beta
+        lines = (Line(f"Σ of the squares of {len(values)} channels ({channels[0, 1]} … {channels[-1, 1]}) = {number(total)}",
+                      total),
+                 Line(f"D = k + alpha/size · Σ = {number(self.k)} + {number(self.alpha)}/{self.size} · {number(total)} "
+                      f"= {number(d)}", d),
+                 Line(f"y = x / D^beta = {number(x[at])} / {number(d)}^{number(self.beta)} = {number(value)}", value))
+        return Working(self.formula, lines, made)
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Array, x: Array) -> Working:
+        here = (slice(at[0], at[0] + 1), slice(None), *(slice(i, i + 1) for i in at[2:]))  # all channels of the position
+        d = np.broadcast_to(self._denominator(x[here]), x[here].shape).reshape(-1)
+        channels, deltas = self._window(at, delta, (self.size - 1) // 2, self.size // 2)
+        heard = channels[:, 1]
+        factors = taken(x, channels) * d[heard] ** (-self.beta - 1)
+        made = terms(("δ", channels, deltas), ("x·D^(−beta−1)", channels, factors))
+        own, mine, total = float(d[at[1]]), float(delta[at]), float(made.products.sum())
+        direct, scale = mine * own**-self.beta, 2 * self.alpha * self.beta / self.size
+        value = direct - scale * float(x[at]) * total
+        lines = (Line(f"its own way: δ·D^−beta = {number(mine)} · {number(own)}^{number(-self.beta)} = {number(direct)}", direct),
+                 Line(f"Σ over {len(heard)} channels ({heard[0]} … {heard[-1]}) whose window holds it = {number(total)}", total),
+                 Line(f"∂L/∂{place('x', at)} = {number(direct)} − 2·alpha·beta/size · x · Σ = {number(direct)} − "
+                      f"{number(scale)} · {factor(float(x[at]))} · {factor(total)} = {number(value)}", value))
+        return Working(self.backward_formula, lines, made)
+
+    def _window(self, at: tuple[int, ...], values: Array, before: int, after: int) -> tuple[Array, Array]:
+        """Places (n, axes) and numbers (n,) of the channels around one, at its position."""
+        channels = range(max(at[1] - before, 0), min(at[1] + after + 1, values.shape[1]))
+        places = np.array([(at[0], j, *at[2:]) for j in channels], np.int64)
+        return places, taken(values, places)
 
     def _denominator(self, x: Array) -> Array:
         if x.ndim < 3:

@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
+import numpy as np
+
 from convscope.errors import ShapeError
 from convscope.geometry import WHOLE, Window
-from convscope.operators._broadcast import broadcast_shape, summed_to
+from convscope.operators._broadcast import broadcast_shape, source_of, summed_to
 from convscope.operators._operator import Operator, Shape
+from convscope.operators._products import along, over_copies, product_text, whole
+from convscope.operators._working import Working, place, sum_lines, taken, terms
+from convscope.results import Gradient
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class MatMul(Operator):
     aten: ClassVar = ("matmul", "mm", "bmm", "mv", "dot")
     arrays: ClassVar = ("x", "other")
     formula: ClassVar = "y[…,i,j] = Σ_c x[…,i,c] · other[…,c,j]"
+    backward_formula: ClassVar = "∂L/∂x = δ·otherᵀ, ∂L/∂other = xᵀ·δ (summed over leading axes that were broadcast)"
 
     def output_shape(self, x: Shape, other: Shape) -> Shape:
         if not x or not other or x[-1] != other[-2:][0]:
@@ -50,9 +56,59 @@ class MatMul(Operator):
         return x @ other
 
     def backward(self, delta: Any, x: Any, other: Any) -> tuple[Any, ...]:
-        rows = x[None, :] if x.ndim == 1 else x
-        columns = other[:, None] if other.ndim == 1 else other
-        shape = (*broadcast_shape(rows.shape[:-2], columns.shape[:-2]), rows.shape[-2], columns.shape[-1])
-        d = delta.reshape(shape)
+        rows_shape, columns_shape, shape = _matrices(x.shape, other.shape)
+        rows, columns, d = x.reshape(rows_shape), other.reshape(columns_shape), delta.reshape(shape)
         grad_x = summed_to(d @ columns.swapaxes(-1, -2), rows.shape).reshape(x.shape)
         return grad_x, summed_to(rows.swapaxes(-1, -2) @ d, columns.shape).reshape(other.shape)
+
+    # --- written out ---------------------------------------------------------------------------------------------------
+
+    def gradients(self, x: Shape, other: Shape) -> tuple[Gradient, ...]:
+        rows, columns, out = _matrices(x, other)
+        (n, c), m, macs = rows[-2:], columns[-1], self.macs(x, other)
+        times = f", {prod(out[:-2])} times" if prod(out[:-2]) > 1 else ""
+        summed = ["" if a[:-2] == out[:-2] else "; summed over leading axes that were broadcast" for a in (rows, columns)]
+        return (Gradient("x", x, "δ times the other factor, transposed" + summed[0],
+                         f"δ·otherᵀ: {product_text((n, m), (c, m), 'right')}{times}", macs),
+                Gradient("other", other, "the first factor, transposed, times δ" + summed[1],
+                         f"xᵀ·δ: {product_text((n, c), (n, m), 'left')}{times}", macs))
+
+    def explain_value(self, at: tuple[int, ...], x: Any, other: Any) -> Working:
+        rows, columns, out = _matrices(x.shape, other.shape)
+        full = iter(at)
+        lead = [next(full) for _ in out[:-2]]
+        i, j = (next(full) if x.ndim > 1 else 0), (next(full) if other.ndim > 1 else 0)
+        left = (*map(int, source_of(lead, rows[:-2])), i, None)
+        right = (*map(int, source_of(lead, columns[:-2])), None, j)
+        made = along(("x", x, left if x.ndim > 1 else (None,)), ("other", other, right if other.ndim > 1 else (None,)))
+        (n, c), m = rows[-2:], columns[-1]
+        one = whole("it stands in the matrix product", product_text((n, c), (c, m)), n * c * m)
+        return Working(self.formula, (one, *sum_lines(made, place("y", at))), made)
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, *arrays: Any) -> Working:
+        x, other = arrays
+        rows, columns, out = _matrices(x.shape, other.shape)
+        d, a, b = delta.reshape(out), x.reshape(rows), other.reshape(columns)
+        if which == 0:
+            *lead, i, c = at if x.ndim > 1 else (0, *at)
+            summed = over_copies(tuple(lead), rows[:-2], out[:-2], out[-1])
+            fixed = np.full(len(summed), i)
+            here = np.column_stack([summed[:, :-1], fixed, summed[:, -1]])
+            there = np.column_stack([source_of(summed[:, :-1], columns[:-2]), np.full(len(summed), c), summed[:, -1]])
+            made = terms(("δ", here, taken(d, here)), ("other", there, taken(b, there)))
+            formula = "∂L/∂x[…,i,c] = Σ_j δ[…,i,j] · other[…,c,j]"
+        else:
+            *lead, c, j = at if other.ndim > 1 else (*at, 0)
+            summed = over_copies(tuple(lead), columns[:-2], out[:-2], out[-2])
+            here = np.column_stack([summed, np.full(len(summed), j)])
+            there = np.column_stack([source_of(summed[:, :-1], rows[:-2]), summed[:, -1], np.full(len(summed), c)])
+            made = terms(("δ", here, taken(d, here)), ("x", there, taken(a, there)))
+            formula = "∂L/∂other[…,c,j] = Σ_i x[…,i,c] · δ[…,i,j]"
+        return Working(formula, sum_lines(made, f"∂L/∂{place(self.arrays[which], at)}"), made)
+
+
+def _matrices(x: Shape, other: Shape) -> tuple[Shape, Shape, Shape]:
+    """Shapes of both factors and of the product with a vector written as a row or a column."""
+    rows = (1, *x) if len(x) == 1 else x
+    columns = (*other, 1) if len(other) == 1 else other
+    return rows, columns, (*broadcast_shape(rows[:-2], columns[:-2]), rows[-2], columns[-1])

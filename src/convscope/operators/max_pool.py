@@ -19,7 +19,11 @@ import numpy as np
 from convscope.errors import ShapeError
 from convscope.geometry import Window
 from convscope.operators._operator import Operator, Shape
+from convscope.operators._window_terms import fed_by
 from convscope.operators._windows import Numbers, cut, padded, pooled_shape, pooling_windows
+from convscope.operators._winners import Lengths, gradient_of_winner, value_of_winner, winners_back
+from convscope.operators._working import Working
+from convscope.results import Gradient
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class MaxPool(Operator):
     aten: ClassVar = ("max_pool1d", "max_pool2d", "max_pool3d",
                       "max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices")
     formula: ClassVar = "y[b,c,i] = max_t x[b,c,i·stride − padding + t·dilation]"
+    backward_formula: ClassVar = "∂L/∂x[b,c,p] = Σ_{i: p won window i} δ[b,c,i]"
 
     def output_shape(self, x: Shape) -> Shape:
         return pooled_shape(x, self.windows(x), self.ceil_mode)
@@ -75,6 +80,27 @@ class MaxPool(Operator):
         grad = np.zeros((b * c, n), delta.dtype)
         np.add.at(grad, (np.arange(b * c)[:, None], winners.reshape(b * c, -1)), delta.reshape(b * c, -1))
         return (grad.reshape(x.shape),)
+
+    # --- written out ---------------------------------------------------------------------------------------------------
+
+    def gradients(self, x: Shape) -> tuple[Gradient, ...]:
+        how = "each δ goes to the pixel that won its window, all others get 0; a pixel that won several adds them up"
+        return (Gradient("x", x, how, winners_back(tuple(w.kernel for w in self.windows(x)), self.output_shape(x)[2:])),)
+
+    def explain_value(self, at: tuple[int, ...], x: Any) -> Working:
+        (b, c, *i), windows = at, self.windows(x.shape)
+        _, winners = self.forward_with_indices(x[b:b + 1, c:c + 1])
+        window: Lengths = []
+        for position, n, w in zip(i, x.shape[2:], windows, strict=True):
+            inside = [q for q in (position * w.stride - w.padding + t * w.dilation for t in range(w.kernel)) if 0 <= q < n]
+            window.append((inside[0], inside[-1] + 1, w.dilation))
+        return value_of_winner(at, x, int(winners[(0, 0, *i)]), window, prod(w.kernel for w in windows))
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, x: Any) -> Working:
+        b, c, *p = at
+        holding, _ = fed_by(p, self.windows(x.shape), delta.shape[2:])
+        _, winners = self.forward_with_indices(x[b:b + 1, c:c + 1])
+        return gradient_of_winner(at, delta, winners[0, 0], holding, x.shape[2:])
 
     def _cut(self, x: Any, out: Shape, value: float) -> Any:
         """All windows, each as one row: (B, C, h, w, kernel)."""

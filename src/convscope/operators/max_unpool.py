@@ -16,11 +16,15 @@ import numpy as np
 
 from convscope.errors import ShapeError
 from convscope.geometry import WHOLE, Window
-from convscope.operators._operator import Operator, Shape
+from convscope.operators._lines import require_gradient
+from convscope.operators._moves import Move
+from convscope.operators._operator import Shape
+from convscope.operators._working import Working, number, place, terms
+from convscope.results import Line
 
 
 @dataclass(frozen=True)
-class MaxUnpool(Operator):
+class MaxUnpool(Move):
     """Where did these maxima stand before they were pooled?
 
     Shapes: x and indices (B, C, h, w), y (B, C, *output_size); indices count in row order over one channel's map.
@@ -37,7 +41,10 @@ class MaxUnpool(Operator):
 
     aten: ClassVar = ("max_unpool2d", "max_unpool3d")  # PyTorch computes the 1-D one as 2-D
     arrays: ClassVar = ("x", "indices")
+    moved: ClassVar = 1
     formula: ClassVar = "y[b,c,indices[b,c,i]] = x[b,c,i], 0 elsewhere"
+    backward_formula: ClassVar = "∂L/∂x[b,c,i] = δ[b,c,indices[b,c,i]]"
+    back: ClassVar = "each value takes the δ of the place that it was put to"
 
     def output_shape(self, x: Shape, indices: Shape) -> Shape:
         if x != indices or len(x) - 2 != len(self.output_size):
@@ -63,3 +70,15 @@ class MaxUnpool(Operator):
     def backward(self, delta: Any, x: Any, indices: Any) -> tuple[Any, ...]:
         flat = indices.reshape(*x.shape[:2], -1)
         return np.take_along_axis(delta.reshape(*x.shape[:2], -1), flat, axis=-1).reshape(x.shape), None
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, *arrays: Any) -> Working:
+        require_gradient(self, which, (0,))
+        index = int(arrays[1][at])
+        there = (*at[:2], *map(int, np.unravel_index(index, self.output_size)))
+        sharing = int((arrays[1][at[:2]] == index).sum())
+        lines = [Line(f"{place('indices', at)} = {index}, which is {place('y', there)}", float(index))]
+        if sharing > 1:  # forward kept the last of them
+            lines.append(Line(f"{sharing} values were put there; the last stayed, and each gets its δ", float(sharing)))
+        value = float(delta[there])
+        lines.append(Line(f"∂L/∂{place('x', at)} = {place('δ', there)} = {number(value)}", value))
+        return Working(self.backward_formula, tuple(lines), terms(("δ", [there], [value]), ("copy", [there], [1.0])))

@@ -8,13 +8,15 @@ map.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from convscope.errors import UsageError
+from convscope.operators._operator import Shape
 from convscope.operators._pair import Pair
+from convscope.results import Gradient
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Mul(Pair):
 
     aten: ClassVar = ("mul",)
     formula: ClassVar = "y = x · other"
+    backward_formula: ClassVar = "∂L/∂x = δ · other, ∂L/∂other = δ · x (summed over what was broadcast)"
+    slopes: ClassVar = ("other", "x")
+    back: ClassVar = ("δ · other (product rule)", "δ · x (product rule)")
 
     def _value(self, x: Any, other: Any) -> Any:
         return x * other
@@ -54,6 +59,9 @@ class Div(Pair):
 
     aten: ClassVar = ("div",)
     formula: ClassVar = "y = x / other"
+    backward_formula: ClassVar = "∂L/∂x = δ / other, ∂L/∂other = −δ · x / other² (summed over what was broadcast)"
+    slopes: ClassVar = ("1/other", "−x/other²")
+    back: ClassVar = ("δ / other", "−δ · x / other²")
 
     def __post_init__(self) -> None:
         if self.rounding_mode not in (None, "floor", "trunc"):
@@ -69,3 +77,13 @@ class Div(Pair):
             return np.zeros_like(delta), np.zeros_like(delta)
         with np.errstate(divide="ignore", invalid="ignore"):
             return delta / other, -delta * x / (other * other)
+
+    def gradients(self, x: Shape, other: Shape | None = None) -> tuple[Gradient, ...]:
+        found = super().gradients(x, other)
+        if self.rounding_mode is None:
+            return found
+        return tuple(replace(one, how="0: a rounded quotient is flat") for one in found)
+
+    def _written(self, x: float, other: float) -> str:
+        quotient = super()._written(x, other)
+        return quotient if self.rounding_mode is None else f"{self.rounding_mode}({quotient})"

@@ -17,13 +17,15 @@ import numpy as np
 
 from convscope.errors import ShapeError, UsageError
 from convscope.geometry import Window
+from convscope.operators._moves import Move
 from convscope.operators._operator import Operator, Shape
+from convscope.operators._working import plus
 
 MODES = ("constant", "reflect", "replicate", "circular")
 
 
 @dataclass(frozen=True)
-class Pad(Operator):
+class Pad(Move):
     """Which source pixel does each output pixel copy?
 
     Formula: y[…, i] = x[…, source(i − before)]. Shapes: x any, y larger (or smaller) along its last axes: `pad` lists
@@ -43,6 +45,8 @@ class Pad(Operator):
     aten: ClassVar = ("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d",
                       "replication_pad1d", "replication_pad2d", "replication_pad3d")
     formula: ClassVar = "y[…,i] = x[…,source(i − before)]"
+    backward_formula: ClassVar = "∂L/∂x[…,p] = Σ_{i: source(i − before) = p} δ[…,i]"
+    back: ClassVar = "δ cropped to x; what stood in the padding is added to the pixel it copied, or dropped if constant"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES or len(self.pad) % 2:
@@ -81,6 +85,11 @@ class Pad(Operator):
             np.add.at(np.moveaxis(grad, axis, 0), source[inside], np.moveaxis(delta, axis, 0)[inside])
             delta = grad
         return (delta.copy(),)
+
+    def back_sizes(self, which: int, out: str, *shapes: Any) -> str:
+        sides = zip(shapes[0], self._sides(len(shapes[0])), strict=True)
+        each = [f"{n + p + q}{plus(-p)}{plus(-q)} = {n}" for n, (p, q) in sides if p or q]
+        return "; ".join(dict.fromkeys(each)) or f"{out} → {out}"
 
     def _sides(self, rank: int) -> tuple[tuple[int, int], ...]:
         """(before, after) for every axis, first axis first."""

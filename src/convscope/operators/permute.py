@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from convscope.errors import ShapeError
-from convscope.operators._operator import Operator, Shape
+from convscope.operators._moves import Move
+from convscope.operators._operator import Shape
 
 
 @dataclass(frozen=True)
-class Permute(Operator):
+class Permute(Move):
     """Which axis of x does each axis of y show?
 
     Formula: y.shape[a] = x.shape[dims[a]]. Shapes: x any, y its axes in the order `dims`. Units: no parameters, no macs.
@@ -29,7 +30,9 @@ class Permute(Operator):
     dims: tuple[int, ...]
 
     aten: ClassVar = ("permute",)
-    formula: ClassVar = "y.shape[a] = x.shape[dims[a]]"
+    formula: ClassVar = "y[i_{d₀},i_{d₁},…] = x[i₀,i₁,…], d = dims"
+    backward_formula: ClassVar = "∂L/∂x[i₀,i₁,…] = δ[i_{d₀},i_{d₁},…]"
+    back: ClassVar = "δ with its axes put back in the order of x"
 
     def output_shape(self, x: Shape) -> Shape:
         return tuple(x[d] for d in self._order(len(x)))
@@ -49,7 +52,7 @@ class Permute(Operator):
 
 
 @dataclass(frozen=True)
-class Transpose(Operator):
+class Transpose(Move):
     """Which two axes change places?
 
     Formula: y = x with axes dim0 and dim1 swapped. Units: no parameters, no macs. windows: position by position, per axis
@@ -64,6 +67,8 @@ class Transpose(Operator):
 
     aten: ClassVar = ("transpose", "t")
     formula: ClassVar = "y[…,j,…,i,…] = x[…,i,…,j,…]"
+    backward_formula: ClassVar = "∂L/∂x[…,i,…,j,…] = δ[…,j,…,i,…]"
+    back: ClassVar = "δ with the same two axes swapped again"
 
     def output_shape(self, x: Shape) -> Shape:
         return tuple(x[d] for d in self._order(len(x)))

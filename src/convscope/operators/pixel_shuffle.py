@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 
 from convscope.errors import ShapeError
 from convscope.geometry import Window
-from convscope.operators._operator import Operator, Shape
+from convscope.operators._moves import Move
+from convscope.operators._operator import Shape
 
 
 @dataclass(frozen=True)
-class PixelShuffle(Operator):
+class PixelShuffle(Move):
     """Which channel becomes which sub-pixel?
 
     Formula: y[b,c,h·r+i,w·r+j] = x[b,c·r²+i·r+j,h,w]. Shapes: x (B, C·r², h, w), y (B, C, h·r, w·r). Units: no parameters,
@@ -32,6 +33,8 @@ class PixelShuffle(Operator):
 
     aten: ClassVar = ("pixel_shuffle",)
     formula: ClassVar = "y[b,c,h·r+i,w·r+j] = x[b,c·r²+i·r+j,h,w]"
+    backward_formula: ClassVar = "∂L/∂x[b,c·r²+i·r+j,h,w] = δ[b,c,h·r+i,w·r+j]"
+    back: ClassVar = "δ with every r×r tile put back into r² channels (pixel unshuffle)"
 
     def output_shape(self, x: Shape) -> Shape:
         r = self.upscale_factor
@@ -52,7 +55,7 @@ class PixelShuffle(Operator):
 
 
 @dataclass(frozen=True)
-class PixelUnshuffle(Operator):
+class PixelUnshuffle(Move):
     """Which sub-pixel becomes which channel?
 
     Formula: y[b,c·r²+i·r+j,h,w] = x[b,c,h·r+i,w·r+j]. Shapes: x (B, C, h·r, w·r), y (B, C·r², h, w). Units: no parameters,
@@ -67,6 +70,8 @@ class PixelUnshuffle(Operator):
 
     aten: ClassVar = ("pixel_unshuffle",)
     formula: ClassVar = "y[b,c·r²+i·r+j,h,w] = x[b,c,h·r+i,w·r+j]"
+    backward_formula: ClassVar = "∂L/∂x[b,c,h·r+i,w·r+j] = δ[b,c·r²+i·r+j,h,w]"
+    back: ClassVar = "δ with every r² channels put back into an r×r tile (pixel shuffle)"
 
     def output_shape(self, x: Shape) -> Shape:
         r = self.downscale_factor
@@ -87,7 +92,7 @@ class PixelUnshuffle(Operator):
 
 
 @dataclass(frozen=True)
-class ChannelShuffle(Operator):
+class ChannelShuffle(Move):
     """Which channel goes where, so that groups exchange what they know?
 
     Formula: y[b,j·G+g] = x[b,g·(C/G)+j]. Shapes: x and y (B, C, …). Units: no parameters, no macs. Raises ShapeError where
@@ -102,6 +107,8 @@ class ChannelShuffle(Operator):
 
     aten: ClassVar = ("channel_shuffle",)
     formula: ClassVar = "y[b,j·G+g] = x[b,g·(C/G)+j]"
+    backward_formula: ClassVar = "∂L/∂x[b,g·(C/G)+j] = δ[b,j·G+g]"
+    back: ClassVar = "δ with its channels put back in their order: a shuffle by C/G groups"
 
     def output_shape(self, x: Shape) -> Shape:
         if len(x) < 2 or x[1] % self.groups:

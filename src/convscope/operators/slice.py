@@ -14,11 +14,12 @@ import numpy as np
 
 from convscope.errors import ShapeError
 from convscope.geometry import WHOLE, Window
-from convscope.operators._operator import Operator, Shape
+from convscope.operators._moves import Move
+from convscope.operators._operator import Shape
 
 
 @dataclass(frozen=True)
-class Slice(Operator):
+class Slice(Move):
     """Which part of one axis is kept?
 
     Formula: y[…,i,…] = x[…,start + i·step,…]. Shapes: x any; y has ⌈(end − start)/step⌉ along `dim`; negative numbers count
@@ -37,6 +38,8 @@ class Slice(Operator):
 
     aten: ClassVar = ("slice",)
     formula: ClassVar = "y[…,i,…] = x[…,start + i·step,…]"
+    backward_formula: ClassVar = "∂L/∂x[…,start + i·step,…] = δ[…,i,…], 0 elsewhere"
+    back: ClassVar = "δ written to where it was taken from, 0 elsewhere"
 
     def output_shape(self, x: Shape) -> Shape:
         axis = axis_of(self.dim, x)
@@ -69,7 +72,7 @@ class Slice(Operator):
 
 
 @dataclass(frozen=True)
-class Select(Operator):
+class Select(Move):
     """Which single entry of one axis is kept?
 
     Formula: y = x[…, index, …]. Shapes: x any, y without axis `dim`. `unbind` is read as its first piece (index 0). Units:
@@ -85,6 +88,8 @@ class Select(Operator):
 
     aten: ClassVar = ("select", "unbind")
     formula: ClassVar = "y = x[…,index,…]"
+    backward_formula: ClassVar = "∂L/∂x[…,index,…] = δ, 0 elsewhere"
+    back: ClassVar = "δ written to where it was taken from, 0 elsewhere"
 
     def output_shape(self, x: Shape) -> Shape:
         axis = axis_of(self.dim, x)

@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 
 from convscope.errors import ShapeError
 from convscope.geometry import Window
+from convscope.operators._moves import Move
 from convscope.operators._operator import Operator, Shape
 from convscope.operators.slice import Slice, axis_of
+from convscope.results import Line
 
 
 @dataclass(frozen=True)
-class Split(Operator):
+class Split(Move):
     """Which piece of one axis is this?
 
     Formula: y = x[…, start … start + sizes[piece] − 1, …]. Shapes: x any; y as x with the piece's size along `dim`. `sizes`
@@ -32,7 +34,9 @@ class Split(Operator):
     piece: int = 0
 
     aten: ClassVar = ("split", "split_with_sizes", "chunk")
-    formula: ClassVar = "y = the piece-th run of sizes along dim"
+    formula: ClassVar = "y = x[…,start + i,…], start = Σ of the sizes before this piece"
+    backward_formula: ClassVar = "∂L/∂x[…,start + i,…] = δ[…,i,…], 0 elsewhere; the pieces' shares are added up"
+    back: ClassVar = "δ of this piece written to where it was cut out, 0 elsewhere; the other pieces write the rest"
 
     @classmethod
     def read(cls, name: str, settings: dict[str, Any], shapes: tuple[Shape, ...]) -> Operator:
@@ -54,6 +58,12 @@ class Split(Operator):
 
     def backward(self, delta: Any, x: Any) -> tuple[Any, ...]:
         return self._slice(x.shape).backward(delta, x)
+
+    def way(self, which: int, at: Shape, here: Shape, *shapes: Shape) -> tuple[Line, ...]:
+        axis = axis_of(self.dim, shapes[0])
+        start = at[axis] - here[axis]
+        text = f"piece {self.piece} starts at {start} of axis {axis}: {start} + {here[axis]} = {at[axis]}"
+        return (Line(text, float(at[axis])),)
 
     def _slice(self, x: Shape) -> Slice:
         n = x[axis_of(self.dim, x)]

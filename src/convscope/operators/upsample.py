@@ -20,7 +20,10 @@ from convscope.errors import UsageError
 from convscope.geometry import WHOLE, Window
 from convscope.operators import _separable
 from convscope.operators._operator import Operator, Shape
+from convscope.operators._window_terms import axis_by_axis, axis_names
 from convscope.operators._windows import per_axis, require_rank
+from convscope.operators._working import Working, number, sum_lines
+from convscope.results import Gradient, Line
 
 MODES = ("nearest", "nearest-exact", "linear")
 
@@ -51,6 +54,7 @@ class Upsample(Operator):
                       "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d",
                       "upsample_trilinear3d")
     formula: ClassVar = "y[…,i] = (1 − λ) · x[…,⌊u⌋] + λ · x[…,⌊u⌋+1],  u = (i + ½)·n/m − ½"
+    backward_formula: ClassVar = "∂L/∂x[…,p] = Σ_i δ[…,i] · (the factor with which output i read x[…,p])"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES or (self.output_size is None and self.scale_factors is None):
@@ -85,6 +89,26 @@ class Upsample(Operator):
 
     def backward(self, delta: Any, x: Any) -> tuple[Any, ...]:
         return (_separable.apply_transposed(delta, self._matrices(x.shape)),)
+
+    def gradients(self, x: Shape) -> tuple[Gradient, ...]:
+        sizes = axis_by_axis([f"{m} → {n}" for n, m in zip(x[2:], self.output_shape(x)[2:], strict=True)])
+        how = "each pixel adds up the δ of the outputs that read it, with the same factors (the transposed interpolation)"
+        return (Gradient("x", x, how, sizes),)
+
+    def explain_value(self, at: tuple[int, ...], x: Any) -> Working:
+        matrices = self._matrices(x.shape)
+        made = _separable.value_terms(at, x, matrices)
+        lines: list[Line] = []
+        for name, matrix, i in zip(axis_names(x.ndim - 2), matrices, at[2:], strict=True):
+            read = [(int(p), float(matrix[i, p])) for p in np.flatnonzero(matrix[i])]
+            looks = sum(p * f for p, f in read)
+            mixed = " + ".join(f"{number(f)}·{p}" for p, f in read) + " = " if len(read) > 1 else ""
+            lines.append(Line(f"{name}: {i} of y looks at {mixed}{number(looks)} of x", looks))
+        return Working(self.formula, (*lines, *sum_lines(made, "y")), made)
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, x: Any) -> Working:
+        lines, made = _separable.gradient_terms(at, delta, self._matrices(x.shape))
+        return Working(self.backward_formula, lines, made)
 
     def _factors(self, rank: int) -> tuple[Any, ...]:
         if self.scale_factors is None:
