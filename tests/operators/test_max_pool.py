@@ -1,6 +1,6 @@
 """Max pooling against torch (values, indices, gradients), against loops.
 
-Turns red if in max_pool.py `self._cut(x, out, -np.inf)` becomes `self._cut(x, out, 0.0)` (padding beats negative pixels).
+Turns red if in max_pool.py `self._framed(x, out, -np.inf)` becomes `self._framed(x, out, 0.0)` (padding beats negative pixels).
 """
 
 import numpy as np

@@ -11,7 +11,7 @@ pixel receives the sum over the windows that hold it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Any
 
@@ -79,10 +79,21 @@ def add_back(windows: Any, sizes: tuple[int, ...], stride: tuple[int, ...], dila
     rank = len(sizes)
     positions, kernel = windows.shape[2:2 + rank], windows.shape[2 + rank:]
     x = np.zeros((*windows.shape[:2], *sizes), windows.dtype)
-    for t in product(*map(range, kernel)):  # one strided sum per element of the kernel
-        where = (slice(a * d, a * d + s * (n - 1) + 1, s) for a, d, s, n in zip(t, dilation, stride, positions, strict=True))
-        x[(..., *where)] += windows[(..., *t)]
+    for t, under in taps(kernel, positions, stride, dilation):  # one strided sum per element of the kernel
+        x[under] += windows[(..., *t)]
     return x
+
+
+def taps(kernel: tuple[int, ...], positions: tuple[int, ...], stride: tuple[int, ...],
+         dilation: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...]]]:
+    """Each element t of the kernel, in row order, with the slices of the pixels that lie under it, one per window.
+
+    >>> [np.arange(5)[under].tolist() for _, under in taps((3,), (2,), (2,), (1,))]
+    [[0, 2], [1, 3], [2, 4]]
+    """
+    for t in product(*map(range, kernel)):
+        yield t, (..., *(slice(a * d, a * d + s * (n - 1) + 1, s)
+                         for a, d, s, n in zip(t, dilation, stride, positions, strict=True)))
 
 
 def pooling_windows(shape: tuple[int, ...], kernel: Numbers, stride: Numbers | None, padding: Numbers,

@@ -20,9 +20,9 @@ import numpy as np
 from convscope.errors import ShapeError
 from convscope.geometry import Window, output_size
 from convscope.operators._operator import Operator, Shape
-from convscope.operators._window_terms import at_places, fed_by, under, window_grid, window_of, with_channel
+from convscope.operators._window_terms import at_places, axis_by_axis, fed_by, under, window_grid, window_of, with_channel
 from convscope.operators._windows import Numbers, add_back, cropped, cut, padded, per_axis, require_rank
-from convscope.operators._working import Working, sum_lines, terms
+from convscope.operators._working import Working, ordinal, sum_lines, terms
 from convscope.results import Gradient, Grid
 
 
@@ -49,6 +49,7 @@ class Conv(Operator):
     arrays: ClassVar = ("x", "weight", "bias")
     learned: ClassVar = ("weight", "bias")
     formula: ClassVar = "y[b,k,i] = bias[k] + Σ_c Σ_t weight[k,c,t] · x[b,c,i·stride − padding + t·dilation]"
+    backward_formula: ClassVar = "∂L/∂x[b,c,p] = Σ_k Σ_{i,t: i·stride − padding + t·dilation = p} δ[b,k,i] · weight[k,c,t]"
 
     def output_shape(self, x: Shape, weight: Shape, bias: Shape | None = None) -> Shape:
         self._check(x, weight, bias)
@@ -78,9 +79,8 @@ class Conv(Operator):
 
     def forward(self, x: Any, weight: Any, bias: Any = None) -> Any:
         out = self.output_shape(x.shape, weight.shape, None if bias is None else bias.shape)
-        # (G, B·positions, C/G·kernel) @ (G, C/G·kernel, K/G): one matrix product a group
-        y = self._columns(x, weight.shape, out[2:]) @ self._matrices(weight).transpose(0, 2, 1)
-        y = y.reshape(self.groups, x.shape[0], prod(out[2:]), out[1] // self.groups).transpose(1, 0, 3, 2).reshape(out)
+        # (G, K/G, C/G·kernel) @ (B, G, C/G·kernel, positions): one matrix product an image and group
+        y = (self._matrices(weight) @ self._columns(x, weight.shape, out[2:])).reshape(out)
         return y if bias is None else y + bias.reshape(-1, *(1,) * (len(out) - 2))
 
     def backward(self, delta: Any, x: Any, weight: Any, *bias: Any) -> tuple[Any, ...]:
@@ -94,60 +94,40 @@ class Conv(Operator):
 
     def input_gradient(self, delta: Any, weight: Any, sizes: Shape) -> Any:
         """∂L/∂x of spatial size `sizes`: delta · weight, added back to each window's pixels (a transposed convolution)."""
-        rank, positions = len(sizes), delta.shape[2:]
-        columns = self._rows(delta) @ self._matrices(weight)
-        columns = columns.reshape(self.groups, delta.shape[0], prod(positions), weight.shape[1], prod(weight.shape[2:]))
-        channels = self.groups * weight.shape[1]
-        columns = columns.transpose(1, 0, 3, 2, 4).reshape(delta.shape[0], channels, *positions, *weight.shape[2:])
+        rank, positions, kernel = len(sizes), delta.shape[2:], weight.shape[2:]
+        columns = self._matrices(weight).transpose(0, 2, 1) @ self._by_group(delta)
+        columns = columns.reshape(delta.shape[0], self.groups * weight.shape[1], *kernel, *positions)
+        columns = columns.transpose(0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank))
         start, end = self._paddings(weight.shape)
         full = tuple(n + p + q for n, p, q in zip(sizes, start, end, strict=True))
         return cropped(add_back(columns, full, per_axis(self.stride, rank), per_axis(self.dilation, rank)), start, sizes)
 
     def weight_gradient(self, delta: Any, x: Any, weight: Shape) -> Any:
         """∂L/∂weight: delta · window, summed over images and positions."""
-        return (self._rows(delta).transpose(0, 2, 1) @ self._columns(x, weight, delta.shape[2:])).reshape(weight)
+        gradient = np.zeros((self.groups, weight[0] // self.groups, prod(weight[1:])), delta.dtype)
+        for one, columns in zip(self._by_group(delta), self._columns(x, weight, delta.shape[2:]), strict=True):
+            gradient += one @ columns.transpose(0, 2, 1)  # summed over positions by the product, over images by the loop
+        return gradient.reshape(weight)
 
     # --- written out ---------------------------------------------------------------------------------------------------
 
     def gradients(self, x: Shape, weight: Shape, bias: Shape | None = None) -> tuple[Gradient, ...]:
-        out = self.output_shape(x, weight, bias)
-        macs = self.macs(x, weight)
+        out, macs = self.output_shape(x, weight, bias), self.macs(x, weight)
+        forward_axes = tuple(zip(x[2:], out[2:], self.windows(x, weight), *self._paddings(weight), strict=True))
+        dense = all(w.stride == w.dilation == 1 for w in self.windows(x, weight))
+        to_x = ("δ, full-convolved: " if dense else "δ, with stride − 1 zeros put between its numbers, full-convolved: ")
         found = [
-            Gradient("x", x, "δ, with stride − 1 zeros put between, convolved in full with the kernels flipped in every "
-                     "axis and in/out channels swapped, the padding cropped", _joined(self._back_sizes(x, weight, out)), macs),
-            Gradient("weight", weight, "x, padded, correlated (valid) with the δ of each filter, its numbers stride apart; "
-                     "summed over positions and over the batch", _joined(self._weight_sizes(x, weight, out)), macs),
+            Gradient("x", x, to_x + "padded all around, correlated with the kernels flipped in every axis, in/out channels "
+                     "swapped; then the padding is cropped", axis_by_axis([_back_sizes(*each) for each in forward_axes]), macs),
+            Gradient("weight", weight, "x, padded, correlated (valid) with δ" + ("" if dense else ", stride − 1 zeros put "
+                     "between its numbers") + "; summed over positions and over the batch",
+                     axis_by_axis([_weight_sizes(*each) for each in forward_axes]), macs),
         ]
         if bias is not None:
+            n = f"{'·'.join(map(str, out[2:]))} = {prod(out[2:])}" if len(out) > 3 else str(out[2])
             found.append(Gradient("bias", bias, "δ summed over positions and over the batch",
-                                  f"{'·'.join(map(str, out[2:]))} = {prod(out[2:])} positions an image"))
+                                  f"{n} positions an image, {x[0]} image{'' if x[0] == 1 else 's'}"))
         return tuple(found)
-
-    def _back_sizes(self, x: Shape, weight: Shape, out: Shape) -> list[str]:
-        """Per axis: the spread deltas, their full convolution, and what is left of it when the padding is cut away."""
-        found: list[str] = []
-        start, end = self._paddings(weight)
-        for n, h, w, p, q in zip(x[2:], out[2:], self.windows(x, weight), start, end, strict=True):
-            spread = (h - 1) * w.stride + 1
-            reach = w.dilation * (w.kernel - 1)
-            full, rest = spread + reach, n + p + q - (spread + reach)
-            text = f"({h} − 1)·{w.stride} + 1 = {spread}; " if w.stride > 1 else ""
-            text += f"{spread} + {reach + 1} − 1 = {full}"
-            text += f"; {full} + {rest} unread = {full + rest}" if rest else ""
-            text += f"; {full + rest} − {p} − {q} = {n}" if p or q else ""
-            found.append(text)
-        return found
-
-    def _weight_sizes(self, x: Shape, weight: Shape, out: Shape) -> list[str]:
-        """Per axis: padded input less the unread rest, less the spread deltas; then every dilation-th of it."""
-        found: list[str] = []
-        for h, w in zip(out[2:], self.windows(x, weight), strict=True):
-            spread = (h - 1) * w.stride + 1
-            used = spread + w.dilation * (w.kernel - 1)
-            size = used - spread + 1
-            text = f"{used} − {spread} + 1 = {size}"
-            found.append(text + (f"; every {w.dilation}. of them: {w.kernel}" if w.dilation > 1 else ""))
-        return found
 
     def explain_value(self, at: tuple[int, ...], x: Any, weight: Any, bias: Any = None) -> Working:
         (b, k, *i), windows = at, self.windows(x.shape, weight.shape)
@@ -159,7 +139,7 @@ class Conv(Operator):
         made = terms((f"x[{b}]", with_channel(first + channels, many[0]), values),
                      (f"weight[{k}]", with_channel(channels, many[1]), weight[k].reshape(-1)))
         lines = sum_lines(made, "y", 0.0 if bias is None else float(bias[k]), parts=first + channels)
-        grids = (window_grid("window of x", x[b, first:first + width], i, windows), Grid(f"kernel {k}", weight[k]))
+        grids = (window_grid("window of x", x[b, first:first + width], i, windows, first), Grid(f"kernel {k}", weight[k]))
         return Working(self.formula, lines, made, grids)
 
     def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, *arrays: Any) -> Working:
@@ -177,8 +157,7 @@ class Conv(Operator):
                                                     under_taps], axis=1), factors))
             grid = Grid(f"δ[{b}]", delta[b, first:first + each], (first, *(0,) * len(out)),
                         marked=tuple((0, *map(int, place)) for place in places))
-            return Working("∂L/∂x[b,c,p] = Σ_k Σ_{i,t: i·stride − padding + t·dilation = p} δ[b,k,i] · weight[k,c,t]",
-                           sum_lines(made, "∂L/∂x", parts=filters, part="filter"), made, (grid,))
+            return Working(self.backward_formula, sum_lines(made, "∂L/∂x", parts=filters, part="filter"), made, (grid,))
         if which == 1:
             k, c, *t = at
             places, pixels = under(t, windows, out)
@@ -203,18 +182,17 @@ class Conv(Operator):
     # --- how it is laid out --------------------------------------------------------------------------------------------
 
     def _columns(self, x: Any, weight: Shape, positions: Shape) -> Any:
-        """im2col: (G, B·positions, C/G·kernel), one row per window."""
-        rank, (b, g) = len(positions), (x.shape[0], self.groups)
+        """im2col: (B, G, C/G·kernel, positions), one column per window."""
+        rank, b = len(positions), x.shape[0]
         full = padded(x, *self._paddings(weight))
         view = cut(full, weight[2:], per_axis(self.stride, rank), per_axis(self.dilation, rank))
         view = view[(..., *(slice(n) for n in positions), *(slice(None),) * rank)]
-        view = view.reshape(b, g, weight[1], prod(positions), prod(weight[2:]))
-        return view.transpose(1, 0, 3, 2, 4).reshape(g, b * prod(positions), prod(weight[1:]))
+        view = view.transpose(0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank))  # rows of a map stay in one piece
+        return view.reshape(b, self.groups, prod(weight[1:]), prod(positions))
 
-    def _rows(self, delta: Any) -> Any:
-        """(B, K, h, w) -> (G, B·positions, K/G), rows as in `_columns`."""
-        (b, k), n, g = delta.shape[:2], prod(delta.shape[2:]), self.groups
-        return delta.reshape(b, g, k // g, n).transpose(1, 0, 3, 2).reshape(g, b * n, k // g)
+    def _by_group(self, delta: Any) -> Any:
+        """(B, K, h, w) -> (B, G, K/G, positions), as in `_columns`."""
+        return delta.reshape(delta.shape[0], self.groups, -1, prod(delta.shape[2:]))
 
     def _matrices(self, weight: Any) -> Any:
         """The kernels as one matrix per group: (G, K/G, C/G·kernel)."""
@@ -247,6 +225,26 @@ class Conv(Operator):
                              f"use a bias of shape ({weight[0]},)")
 
 
-def _joined(sizes: list[str]) -> str:
-    """One formula where both axes are alike, else one after the other."""
-    return " × ".join(dict.fromkeys(sizes))
+def _back_sizes(n: int, h: int, w: Window, before: int, after: int) -> str:
+    """One axis of ∂L/∂x: δ with its zeros, the full convolution, rows that no window read, the crop. n from h."""
+    spread, reach = (h - 1) * w.stride + 1, w.dilation * (w.kernel - 1) + 1
+    full = spread + reach - 1
+    unread = n + before + after - full
+    parts = [f"δ: ({h} − 1)·{w.stride} + 1 = {spread}"] if w.stride > 1 else []
+    parts += [f"kernel: {w.dilation}·({w.kernel} − 1) + 1 = {reach}"] if w.dilation > 1 else []
+    parts.append(f"full: {spread} + {reach} − 1 = {full}")
+    parts += [f"{unread} unread: {full} + {unread} = {full + unread}"] if unread else []
+    parts += [f"crop: {full + unread} − {before} − {after} = {n}"] if before or after else []
+    return "; ".join(parts)
+
+
+def _weight_sizes(n: int, h: int, w: Window, before: int, after: int) -> str:
+    """One axis of ∂L/∂weight: x with its padding, less what no window read, δ with its zeros, what is left."""
+    spread, reach = (h - 1) * w.stride + 1, w.dilation * (w.kernel - 1) + 1
+    full, used = n + before + after, spread + reach - 1
+    parts = [f"x: {n} + {before} + {after} = {full}"] if before or after else []
+    parts += [f"{full - used} unread: {full} − {full - used} = {used}"] if full > used else []
+    parts += [f"δ: ({h} − 1)·{w.stride} + 1 = {spread}"] if w.stride > 1 else []
+    parts.append(f"valid: {used} − {spread} + 1 = {reach}")
+    parts += [f"dilation {w.dilation}: every {ordinal(w.dilation)} of {reach} = {w.kernel}"] if w.dilation > 1 else []
+    return "; ".join(parts)

@@ -20,7 +20,7 @@ from convscope.errors import ShapeError
 from convscope.geometry import Window
 from convscope.operators._operator import Operator, Shape
 from convscope.operators._window_terms import fed_by
-from convscope.operators._windows import Numbers, cut, padded, pooled_shape, pooling_windows
+from convscope.operators._windows import Numbers, padded, pooled_shape, pooling_windows, taps
 from convscope.operators._winners import Lengths, gradient_of_winner, value_of_winner, winners_back
 from convscope.operators._working import Working
 from convscope.results import Gradient
@@ -63,23 +63,28 @@ class MaxPool(Operator):
     def forward_with_indices(self, x: Any) -> tuple[Any, Any]:
         """y and the winners (B, C, h, w): flat positions within a map (H, W)."""
         out, sizes = self.output_shape(x.shape), x.shape[2:]
-        places = np.arange(prod(sizes)).reshape(1, 1, *sizes)
-        values = self._cut(x, out, -np.inf)
-        places = self._cut(places, out, -1)[0, 0]
-        if (places < 0).all(axis=-1).any():
+        pixels = self._framed(x, out, -np.inf)
+        places = self._framed(np.arange(prod(sizes)).reshape(1, 1, *sizes), out, -1)
+        windows = self.windows(x.shape)
+        kernel, stride, dilation = zip(*((w.kernel, w.stride, w.dilation) for w in windows), strict=True)
+        y, winner = np.full(out, -np.inf, x.dtype), np.full(out, -1)
+        for _, under in taps(kernel, out[2:], stride, dilation):  # in row order, so the first of equal pixels stays
+            value, place = pixels[under], places[under]
+            # A first pixel wins even where it is −∞, as the padding is; NaN beats every number.
+            better = (value > y) | ((winner < 0) & (place >= 0)) | (np.isnan(value) & ~np.isnan(y))
+            np.copyto(y, value, where=better)
+            np.copyto(winner, place, where=better)
+        if (winner < 0).any():
             raise ShapeError(f"a max-pooling window over {sizes} holds no pixel", "it lies in the padding altogether",
                              "use less padding or dilation")
-        y = values.max(axis=-1)
-        # The first pixel (not padding) that equals the maximum; argmax alone could answer padding where pixels are −∞.
-        winner = (((values == y[..., None]) | np.isnan(values)) & (places >= 0)).argmax(axis=-1)
-        return y, np.take_along_axis(np.broadcast_to(places, values.shape), winner[..., None], axis=-1)[..., 0]
+        return y, winner
 
     def backward(self, delta: Any, x: Any) -> tuple[Any, ...]:
         _, winners = self.forward_with_indices(x)
         b, c, n = *x.shape[:2], prod(x.shape[2:])
-        grad = np.zeros((b * c, n), delta.dtype)
-        np.add.at(grad, (np.arange(b * c)[:, None], winners.reshape(b * c, -1)), delta.reshape(b * c, -1))
-        return (grad.reshape(x.shape),)
+        first = n * np.arange(b * c).reshape(b, c, *(1,) * (x.ndim - 2))  # where each map begins when all lie in a row
+        grad = np.bincount((first + winners).reshape(-1), delta.reshape(-1), minlength=b * c * n)
+        return (grad.reshape(x.shape).astype(delta.dtype, copy=False),)
 
     # --- written out ---------------------------------------------------------------------------------------------------
 
@@ -102,14 +107,11 @@ class MaxPool(Operator):
         _, winners = self.forward_with_indices(x[b:b + 1, c:c + 1])
         return gradient_of_winner(at, delta, winners[0, 0], holding, x.shape[2:])
 
-    def _cut(self, x: Any, out: Shape, value: float) -> Any:
-        """All windows, each as one row: (B, C, h, w, kernel)."""
+    def _framed(self, x: Any, out: Shape, value: float) -> Any:
+        """x in a frame of `value`, so large that every window lies in it."""
         windows = self.windows(x.shape)
         before = tuple(w.padding for w in windows)
         # In ceil mode the last window may end beyond the padding; in floor mode pixels may be left over.
         ends = ((o - 1) * w.stride + w.dilation * (w.kernel - 1) + 1 for o, w in zip(out[2:], windows, strict=True))
         after = tuple(max(end - n - p, 0) for end, n, p in zip(ends, x.shape[2:], before, strict=True))
-        rank = x.ndim - 2
-        view = cut(padded(x, before, after, value), tuple(w.kernel for w in windows), tuple(w.stride for w in windows),
-                   tuple(w.dilation for w in windows))
-        return view.reshape(*view.shape[:2 + rank], -1)
+        return padded(x, before, after, value)
