@@ -64,7 +64,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "watch",
     ),
     ("attributions", "features", "responses", "checks", "edits", "experiments", "zoo"),
-    ("actions", "atlas", "pages", "pictures", "session", "training"),
+    ("actions", "atlas", "mechanics_maps", "mechanics_page", "pages", "pictures", "session", "training"),
     ("cli", "cli_mechanics", "console", "web", "__main__"),
 )
 LEAVES = ("attributions", "features", "responses")

@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from convscope import __version__, pages, pictures, store
+from convscope import __version__, mechanics_page, pages, pictures, store
 from convscope.data import Collection
 from convscope.errors import StoreError, UsageError
 from convscope.fields import param, validate
@@ -36,6 +37,7 @@ from convscope.results import Cloud
 from convscope.sweep import Sweep
 
 Progress = Callable[[int, int, str], None]
+MECHANICS = 4  # images whose first convolutions can be stepped through without a server
 STATIC = Path(__file__).parent / "web" / "static"
 
 
@@ -89,7 +91,8 @@ def write(
     for at, index in enumerate(shown):
         _image_page(work, index)
         report(at + 1, len(shown), "image pages")
-    put(out, "collection", pages.collection_page(work, thumbs, shown, assumed))
+    mechanics = _mechanics(work, shown)
+    put(out, "collection", pages.collection_page(work, thumbs, shown, assumed) | {"mechanics": mechanics})
     made = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "versions": trace.origin.versions,
@@ -208,6 +211,17 @@ def _image_page(work: Work, index: int) -> None:
     stamp.write_text(work.net.print)
 
 
+def _mechanics(work: Work, shown: list[int]) -> dict[str, Any]:
+    """Write `data/mechanics/INDEX.js` for the first images that have a page; which images and layers there are."""
+    images, layers = shown[:MECHANICS], []
+    for index in images:
+        x = torch.from_numpy(np.ascontiguousarray(work.preprocess(work.collection[index])))[None]
+        content = mechanics_page.offline(work.net, work.net.check_input(x))
+        layers = list(content["layers"])
+        put(work.out, f"mechanics/{index}", content)
+    return {"images": images if layers else [], "layers": layers}
+
+
 def _own(out: Path) -> None:
     """Refuse to write into a folder that holds something else."""
     if out.exists() and not out.is_dir():
@@ -227,8 +241,6 @@ def _page(out: Path) -> None:
 
 def _reopen(net: Network, source: str, preprocess: Preprocess, out: Path, settings: Settings) -> None:
     """Keep the network itself, so that the atlas can be asked more without the user's code."""
-    import torch
-
     about = {
         "convscope": __version__,
         "network": net.print,

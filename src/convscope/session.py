@@ -68,6 +68,23 @@ class Session:
         report = None if progress is None else (lambda done, total, _="": progress(done, total))
         return actions.attribute(self.network, self.pixels(image), method, target, progress=report, **(parameters or {}))
 
+    @functools.cached_property
+    def _bench(self) -> Any:
+        from convscope.mechanics_page import Bench
+
+        return Bench(self.network)
+
+    def mechanics(self, image: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """One layer on one image, worked out for the mechanics page; `asked` as in `mechanics_page.Asked.read`."""
+        import numpy as np
+        import torch
+
+        from convscope.mechanics_page import Asked
+
+        question = Asked.read(asked)
+        x = torch.from_numpy(np.ascontiguousarray(self.preprocess(self.pixels(image))))[None]
+        return self._bench.answer(self.network.check_input(x), question)
+
     def image_page(self, image: Any) -> dict[str, Any]:
         """The page of one image, its pictures as bytes under 'files'."""
         index = image if isinstance(image, int) else "upload"

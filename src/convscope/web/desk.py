@@ -96,6 +96,11 @@ class Desk:
 
         return self.worker.submit(work)
 
+    def mechanics(self, asked: dict[str, Any]) -> Future[Any]:
+        """One layer on one image, worked out."""
+        image = self.image(asked["image"])
+        return self.worker.ask(lambda: finite(self.session.mechanics(image, asked)))
+
     def upload(self, content: bytes) -> Future[Any]:
         """Decode a picture and ask the network what it sees."""
 
@@ -133,6 +138,13 @@ def _finite(value: Any) -> Any:
     """JSON knows no NaN and no NumPy: null, and plain numbers."""
     value = value.tolist() if hasattr(value, "tolist") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def finite(value: Any) -> Any:
+    """The same through lists and objects."""
+    if isinstance(value, dict):
+        return {str(k): finite(v) for k, v in value.items()}
+    return [finite(v) for v in value] if isinstance(value, (list, tuple)) else _finite(value)
 
 
 def decode(content: bytes) -> Any:

@@ -5,6 +5,8 @@ GET  /api/state                   {live, allowed, methods: [{name, question, par
 GET  /api/image/NAME              the page of image NAME (a number, or 'upload-…'), as data/image/NAME.js holds it
 POST /api/attribute               {image, method, target, parameters} -> {job}
 GET  /api/jobs/ID                 {state, progress 0 … 1, eta in seconds, error, result}; POST …/cancel stops it
+POST /api/mechanics               {image, layer, channel, inner, plane, target, changes, direction, at} -> the layer's maps,
+                                  what moved, or one number's Steps (docs/atlas.md)
 POST /api/upload                  a picture's bytes -> {image: 'upload-…', prediction: {top, probability, kind}}
 GET  /api/files/NAME              pictures made by the answers above
 """
@@ -80,6 +82,9 @@ def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Sta
     async def attribute(request: Request) -> Response:
         return JSONResponse({"job": desk.attribute(_question(await _body(request, BODY))).id}, status_code=202)
 
+    async def mechanics(request: Request) -> Response:
+        return JSONResponse(await asyncio.wrap_future(desk.mechanics(_about_a_layer(await _body(request, BODY)))))
+
     async def upload(request: Request) -> Response:
         return JSONResponse(await asyncio.wrap_future(desk.upload(await _body(request, UPLOAD))))
 
@@ -109,6 +114,7 @@ def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Sta
         Route("/api/state", state),
         Route("/api/image/{name}", image),
         Route("/api/attribute", attribute, methods=["POST"]),
+        Route("/api/mechanics", mechanics, methods=["POST"]),
         Route("/api/upload", upload, methods=["POST"]),
         Route("/api/jobs/{id}", job),
         Route("/api/jobs/{id}/cancel", job, methods=["POST"]),
@@ -164,13 +170,8 @@ async def _body(request: Request, most: int) -> bytes:
 def _question(body: bytes) -> dict[str, Any]:
     """The JSON of /api/attribute, each part of the type it must have."""
     form = '{"image": 3, "method": "occlusion", "target": null, "parameters": {}}'
-    try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError) as problem:
-        raise UsageError("the question is no JSON", str(problem), f"like this: {form}") from problem
     kinds = {"image": (int, str), "method": str, "target": (str, type(None)), "parameters": dict}
-    if not isinstance(asked, dict):
-        raise UsageError("the question must be a JSON object", f"it is {type(asked).__name__}", f"like this: {form}")
+    asked = _object(body, form)
     asked = {"target": None, "parameters": {}, **asked}
     for name, kind in kinds.items():
         if not isinstance(asked.get(name), kind) or isinstance(asked.get(name), bool):
@@ -181,6 +182,31 @@ def _question(body: bytes) -> dict[str, Any]:
             "parameters are numbers, words, true, false or null", "there is something else", f"like this: {form}"
         )
     return {name: asked[name] for name in kinds}
+
+
+def _about_a_layer(body: bytes) -> dict[str, Any]:
+    """The JSON of /api/mechanics; what it says of the layer is checked where the network is known."""
+    form = '{"image": 3, "layer": "conv1", "channel": 0}'
+    asked = _object(body, form)
+    if not isinstance(asked.get("image"), (int, str)) or isinstance(asked["image"], bool):
+        raise UsageError("the question's 'image' is missing or of the wrong type", f"it is {asked.get('image')!r:.60}",
+                         f"like this: {form}")
+    return asked
+
+
+def _object(body: bytes, form: str) -> dict[str, Any]:
+    """A JSON object of finite numbers."""
+
+    def constant(word: str) -> Any:
+        raise ValueError(f"{word} is no number")
+
+    try:
+        asked = json.loads(body, parse_constant=constant)
+    except (ValueError, RecursionError) as problem:
+        raise UsageError("the question is no JSON", str(problem), f"like this: {form}") from problem
+    if not isinstance(asked, dict):
+        raise UsageError("the question must be a JSON object", f"it is {type(asked).__name__}", f"like this: {form}")
+    return asked
 
 
 async def _told(request: Request, problem: ConvscopeError) -> Response:

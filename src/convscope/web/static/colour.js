@@ -37,6 +37,20 @@
     return stops[low].map((v, i) => v + (stops[low + 1][i] - v) * (at - low));
   }
 
+  // Negative, zero, positive; zero is the paper, so that what is far from it stands out on both backgrounds.
+  const SIDES = {
+    light: [[24, 84, 168], [250, 250, 248], [190, 62, 40]],
+    dark: [[110, 180, 250], [32, 38, 43], [255, 140, 104]],
+  };
+
+  /** A signed quantity: −1 … 0 … 1. @param {number} t @param {boolean} dark @returns {number[]} red, green, blue */
+  function diverging(t, dark) {
+    const [below, zero, above] = SIDES[dark ? 'dark' : 'light'];
+    const end = t < 0 ? below : above;
+    const share = Number.isFinite(t) ? Math.min(Math.abs(t), 1) ** 0.8 : 0;
+    return zero.map((v, i) => v + (end[i] - v) * share);
+  }
+
   /** Relative luminance of a colour, 0 … 1 (WCAG 2.2). @param {number[]} rgb */
   function luminance(rgb) {
     const [r, g, b] = rgb.map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
@@ -88,7 +102,7 @@
     place === undefined ? (dark ? '#7d868d' : '#9aa3a9') : CLASSES[dark ? 'dark' : 'light'][place];
   const formOf = (place) => FORMS[(place ?? 0) % FORMS.length];
 
-  const api = { css, ramp, luminance, contrast, inkOn, position, palette, ofClass, formOf, CLASSES };
+  const api = { css, ramp, diverging, luminance, contrast, inkOn, position, palette, ofClass, formOf, CLASSES };
   if (typeof module !== 'undefined') module.exports = api;
   else (window.convscope ??= {}).colour = api;
 }

@@ -227,5 +227,5 @@
     );
   }
 
-  Object.assign(window.convscope, { live: { state, start, image, form, uploadButton, resultsOf, predictionOf } });
+  Object.assign(window.convscope, { live: { state, start, post, image, form, uploadButton, resultsOf, predictionOf } });
 }

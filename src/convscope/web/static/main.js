@@ -13,7 +13,7 @@
   const main = document.getElementById('main');
   /** Text, page, and the pages that belong to it. @type {Array<[string, string, string[]]>} */
   const NAV = [
-    ['Layers', '', ['', 'layer', 'unit']],
+    ['Layers', '', ['', 'layer', 'unit', 'mechanics']],
     ['Images', 'images', ['images', 'image']],
     ['Map', 'map', ['map']],
     ['About', 'about', ['about']],
@@ -120,6 +120,7 @@
       layer: route.args[0],
       unit: route.args.join('/'),
       image: `image ${route.args[0]}`,
+      mechanics: `mechanics of ${route.args[0]}`,
       images: 'images',
       map: 'map',
       about: 'about',

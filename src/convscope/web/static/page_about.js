@@ -152,6 +152,7 @@
     ['?', 'this list'],
     ['← →', 'previous and next unit or image'],
     ['[ ]', 'previous and next layer'],
+    ['arrows, space', 'on a mechanics page: to the next number, play or pause'],
     ['g then l, i, m, a', 'go to layers, images, map, about'],
     ['t', 'light or dark'],
     ['Esc', 'close'],

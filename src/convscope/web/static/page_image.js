@@ -74,6 +74,15 @@
       h(
         'div.controls',
         {},
+        h(
+          'a.button',
+          {
+            href: routes.build('mechanics', [ctx.network.layers[0].address], { image: name }),
+            title: 'every number of a layer on this image',
+            dataset: { testid: 'to-mechanics' },
+          },
+          'Mechanics',
+        ),
         live.state.may ? live.uploadButton(ctx) : null,
         step((index ?? 0) - 1, '‹', '←'),
         step((index ?? 0) + 1, '›', '→'),

@@ -54,7 +54,13 @@
           h('p.crumbs', {}, h('a', { href: '#/' }, ctx.network.name), ' / layer'),
           h('h1.address', {}, layer.address),
         ),
-        h('div.controls', {}, link(previous, '‹', '['), link(next, '›', ']')),
+        h(
+          'div.controls',
+          {},
+          h('a.button', { href: window.convscope.mechanicsLink(layer.address), dataset: { testid: 'to-mechanics' } }, 'Mechanics'),
+          link(previous, '‹', '['),
+          link(next, '›', ']'),
+        ),
       ),
       h('div.layer-facts', {}, window.convscope.layerFacts(layer).slice(1)),
     );

@@ -62,6 +62,15 @@
         h(
           'div.controls',
           {},
+          h(
+            'a.button',
+            {
+              href: routes.build('mechanics', [layer.address], { k: unit, image: content.top?.image[unit]?.[0] }),
+              title: 'every number of this unit, on its strongest image',
+              dataset: { testid: 'to-mechanics' },
+            },
+            'Mechanics',
+          ),
           step(unit > 0 ? unit - 1 : null, '‹', 'previous unit', '←'),
           step(unit + 1 < content.units ? unit + 1 : null, '›', 'next unit', '→'),
         ),
