@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from convscope.errors import UsageError
 from convscope.operators._working import number
@@ -29,19 +31,18 @@ def filled(formula: str, values: Mapping[str, Any]) -> str:
     return re.sub(rf"(?<![\w\[])(?:{names})(?![\w\[(])", put, formula)  # 'min(' is a function, not a setting
 
 
-def largest(parts: Sequence[tuple[str, float]], others: str) -> list[Line]:
+def largest(values: Sequence[float], text: Callable[[int], str], others: str) -> list[Line]:
     """Parts of a sum, each with its text: all if they are few, else the largest in their order and the rest together.
 
-    >>> [line.text for line in largest([(f"part {i} = {i}", float(i)) for i in range(10)], "parts")][-2:]
+    >>> [line.text for line in largest(range(10), lambda i: f"part {i} = {i}", "parts")][-2:]
     ['part 9 = 9', 'the other 2 parts = 1']
     """
-    if len(parts) <= SHOWN:
-        return [Line(text, float(value)) for text, value in parts]
-    order = sorted(range(len(parts)), key=lambda i: -abs(parts[i][1]))
-    shown, left = sorted(order[:SHOWN]), order[SHOWN:]
-    rest = float(sum(parts[i][1] for i in left))
-    return [*(Line(parts[i][0], float(parts[i][1])) for i in shown),
-            Line(f"the other {len(left)} {others} = {number(rest)}", rest)]
+    if len(values) <= SHOWN:
+        return [Line(text(i), float(value)) for i, value in enumerate(values)]
+    order = np.argsort(-np.abs(np.asarray(values, np.float64)), kind="stable")
+    rest = float(sum(values[i] for i in order[SHOWN:]))
+    return [*(Line(text(int(i)), float(values[i])) for i in np.sort(order[:SHOWN])),
+            Line(f"the other {len(order) - SHOWN} {others} = {number(rest)}", rest)]
 
 
 def require_gradient(operator: Any, which: int, given: Sequence[int]) -> None:

@@ -2,8 +2,8 @@
 
     loss = −Σ_k q[k]·log p[k],  p = softmax(x)        ∂loss/∂x = p·Σ_k q[k] − q
 
-q is the wanted distribution times the class weights: for class t, q[k] = weight[k]·((1 − ε)·[k = t] + ε/K) with smoothing ε.
-The mean divides by the sum of weight[t] over the examples that count (by their number where targets are distributions).
+q is the wanted distribution (see _classes.py); for one right class t it is y: y[t] = 1, all others 0, and the gradient is
+p − y.
 
 Sources: Good 1952 (logarithmic score); Bridle 1990 (with softmax); smoothing: Szegedy et al. 2016.
 """
@@ -11,19 +11,20 @@ Sources: Good 1952 (logarithmic score); Bridle 1990 (with softmax); smoothing: S
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from convscope.errors import DataError, ShapeError
-from convscope.geometry import WHOLE, Window
-from convscope.operators._operator import Array, Shape
-from convscope.operators._reduce import Loss
+from convscope.operators._classes import ClassLoss
+from convscope.operators._lines import factor
+from convscope.operators._operator import Array
+from convscope.operators._working import number
 from convscope.operators.log_softmax import LogSoftmax
+from convscope.results import Line
 
 
 @dataclass(frozen=True)
-class CrossEntropy(Loss):
+class CrossEntropy(ClassLoss):
     """How surprised are we by the right class?
 
     Shapes: x (B, K) or (B, K, H, W) logits, or (K,) for one example; target class indices (B,) or (B, H, W), or
@@ -38,62 +39,44 @@ class CrossEntropy(Loss):
     2.3026
     """
 
-    ignore_index: int = -100
     label_smoothing: float = 0.0
 
     aten: ClassVar = ("cross_entropy_loss",)
-    arrays: ClassVar = ("x", "target", "weight")
+    distributions: ClassVar = True
     formula: ClassVar = "loss = −log(e^x[target] / Σ_j e^x[j]), mean over examples"
+    backward_formula: ClassVar = "∂L/∂x = δ/n · (p − y), p = softmax(x), y[target] = 1, n examples in the mean"
 
-    def output_shape(self, x: Shape, *_: Shape | None) -> Shape:
-        axis = min(1, len(x) - 1)
-        return x[:axis] + x[axis + 1:] if self.reduction == "none" else ()
+    @property
+    def smoothing(self) -> float:  # type: ignore[override]
+        """ε."""
+        return self.label_smoothing
 
-    def windows(self, x: Shape, *_: Shape | None) -> tuple[Window | str, ...]:
-        """With reduction 'none' the loss keeps the map, though the class axis is gone."""
-        return (Window() if self.reduction == "none" else WHOLE,) * max(len(x) - 2, 0)
+    def log_p(self, x: Array) -> Array:
+        return LogSoftmax(min(1, x.ndim - 1)).forward(x)
 
-    def forward(self, x: Array, target: Array, weight: Array = None) -> Array:
-        axis = min(1, x.ndim - 1)
-        q, count = self._wanted(x, target, weight)
-        losses = -(q * LogSoftmax(axis).forward(x)).sum(axis=axis)
-        if self.reduction == "none":
-            return losses
-        return losses.sum() / count if self.reduction == "mean" else losses.sum()
+    def slopes(self, x: Array, q: Array) -> Array:
+        return np.exp(self.log_p(x)) * q.sum(axis=min(1, x.ndim - 1), keepdims=True) - q
 
-    def backward(self, delta: Array, x: Array, target: Array, *weight: Array) -> tuple[Array, ...]:
-        axis = min(1, x.ndim - 1)
-        q, count = self._wanted(x, target, weight[0] if weight else None)
-        share = np.expand_dims(delta, axis) if self.reduction == "none" else np.asarray(delta, x.dtype)
-        share = share / count if self.reduction == "mean" else share
-        grad = share * (np.exp(LogSoftmax(axis).forward(x)) * q.sum(axis=axis, keepdims=True) - q)
-        return grad, None, *(None for _ in weight)
+    def slope_formula(self, which: int) -> str:
+        del which
+        return "p − y" if self.label_smoothing == 0 else "p − q"
 
-    def _wanted(self, x: Array, target: Array, weight: Array) -> tuple[Array, Array]:
-        """q in x's shape, and what the mean divides by."""
-        axis, classes = min(1, x.ndim - 1), x.shape[min(1, x.ndim - 1)]
-        if weight is not None and weight.shape != (classes,):
-            raise ShapeError(f"class weights of shape {weight.shape} for {classes} classes", "", "use one weight a class")
-        along = (-1, *(1,) * (x.ndim - 1 - axis))
-        weights = (np.ones(classes, x.dtype) if weight is None else weight).reshape(along)
-        uniform = self.label_smoothing / classes
-        if target.shape == x.shape and np.issubdtype(target.dtype, np.floating):
-            count = np.asarray(target.size // classes, x.dtype)
-            return self._counted(weights * ((1 - self.label_smoothing) * target + uniform), count)
-        if target.shape != x.shape[:axis] + x.shape[axis + 1:] or target.dtype.kind not in "iu":
-            raise ShapeError(f"a target of shape {target.shape} and {target.dtype} for logits of shape {x.shape}",
-                             f"axis {axis} counts {classes} classes", "give one class index an example, or distributions")
-        counts = target != self.ignore_index
-        wrong = target[counts & ((target < 0) | (target >= classes))]
-        if wrong.size:
-            raise DataError(f"there is no class {wrong[0]}", f"the output has {classes} classes, 0 … {classes - 1}",
-                            "check labels and the width of the last layer")
-        chosen = (np.expand_dims(target, axis) == np.arange(classes).reshape(along)).astype(x.dtype)
-        chosen, weights = chosen * np.expand_dims(counts, axis), weights * np.expand_dims(counts, axis)
-        return self._counted(weights * ((1 - self.label_smoothing) * chosen + uniform), (weights * chosen).sum())
-
-    def _counted(self, q: Array, count: Array) -> tuple[Array, Array]:
-        if self.reduction == "mean" and not count > 0:
-            raise DataError("the mean loss over no examples", "none counts: empty batch, all ignored, or of weight 0",
-                            "leave such a batch out, or use reduction 'sum'")
-        return q, count
+    def slope_lines(self, which: int, at: tuple[int, ...], *arrays: Any) -> list[Line]:
+        del which  # only x has a gradient
+        x, axis = arrays[0], min(1, arrays[0].ndim - 1)
+        k, example = self.place_text(at, x)
+        here = (*at[:axis], slice(None), *at[axis + 1:])
+        q, p = self.wanted(*arrays)[0][here], float(np.exp(self.log_p(x)[here][k]))
+        mine, total = float(q[k]), float(q.sum())
+        slope = p * total - mine
+        first = Line(f"p[{k}] = e^x[{k}]/Σ_j e^x[j] = {number(p)} ({example})", p)
+        if total == 0:
+            return [first, Line(f"the class of {example} does not count: 0", 0.0)]
+        if total == 1 and set(q.tolist()) <= {0.0, 1.0}:
+            right = int(q.argmax())
+            note = "the right class" if right == k else f"the right class is {right}"
+            return [first, Line(f"y[{k}] = {number(mine)} ({note})", mine),
+                    Line(f"p − y = {number(p)} − {number(mine)} = {number(slope)}", slope)]
+        return [first, Line(f"q[{k}] = {number(mine)}, wanted (weights and smoothing in it)", mine),
+                Line(f"Σ_j q[j] = {number(total)}", total),
+                Line(f"p·Σq − q = {number(p)}·{number(total)} − {factor(mine)} = {number(slope)}", slope)]

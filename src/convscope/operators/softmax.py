@@ -85,7 +85,8 @@ class Softmax(Operator):
         lines = (
             Line(f"y[{k}] = {number(y[k])}", float(y[k])),
             Line(f"Σ_j δ[j]·y[j] over {len(y)} classes = {number(total)}", total),
-            Line(f"∂L/∂x[{k}] = y[{k}]·(δ[{k}] − Σ) = {number(y[k])}·({number(d[k])}{plus(-total)}) = {number(value)}", value),
+            Line(f"∂L/∂x[{k}] = y[{k}]·(δ[{k}] − Σ) = {number(y[k])}·({number(d[k])}{plus(-total)}) = {number(value)}",
+                 value),
         )
         grids = (Grid("δ", d, marked=((k,),)), Grid("y", y, marked=((k,),)))
         return Working(self.backward_formula, lines, terms(("δ", places, d), ("y", places, y)), grids)
