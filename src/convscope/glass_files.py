@@ -75,7 +75,7 @@ def read(path: str | Path, what: str, form: str) -> tuple[dict[str, Any], dict[s
     """Header and arrays of a file of the format `form` that `write` kept. Errors: StoreError names `what` it should be."""
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             header = json.loads(archive[HEADER].tobytes())
             if header["format"] != form:
                 raise ValueError(f"its format is {header['format']!r}, not {form!r}")
