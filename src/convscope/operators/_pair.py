@@ -65,10 +65,10 @@ class Pair(Operator):
         lines.append(Line(f"y = {self._written(left, right)} = {number(value)}", value))
         return Working(self.formula, tuple(lines))
 
-    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, *arrays: Any) -> Working:
-        second = np.asarray(self._second(arrays[1] if len(arrays) > 1 else None))
-        places = copies_of(at, arrays[which].shape, delta.shape)
-        left, right = (taken(a, source_of(places, a.shape)) for a in (arrays[0], second))
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, x: Any, *other: Any) -> Working:
+        second = np.asarray(self._second(other[0] if other else None))
+        places = copies_of(at, (x, second)[which].shape, delta.shape)
+        left, right = taken(x, source_of(places, x.shape)), taken(second, source_of(places, second.shape))
         factors = np.broadcast_to(self._slopes(np.ones(len(places)), left, right)[which], len(places))
         values, what = taken(delta, places), f"∂L/∂{place(self.arrays[which], at)}"
         made = terms(("δ", places, values), (self.slopes[which], places, factors))
@@ -81,7 +81,8 @@ class Pair(Operator):
             line = Line(f"{what} = {place('δ', places[0])} = {number(d)}: handed on unchanged", value)
         else:
             numbers = f"{number(d)} · {factor(float(factors[0]))} = {number(value)}"
-            line = Line(f"{what} = δ · {self.slopes[which]} = {numbers}", value)
+            slope = f"({self.slopes[which]})" if self.slopes[which].startswith("−") else self.slopes[which]
+            line = Line(f"{what} = δ · {slope} = {numbers}", value)
         return Working(self.backward_formula, (line,), made)
 
     def _written(self, x: float, other: float) -> str:

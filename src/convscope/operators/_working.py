@@ -55,6 +55,16 @@ def plus(value: float) -> str:
     return f" − {number(-value)}" if value < 0 else f" + {number(value)}"
 
 
+def ordinal(n: int) -> str:
+    """'2nd', '3rd', '11th'.
+
+    >>> ordinal(2), ordinal(11), ordinal(21)
+    ('2nd', '11th', '21st')
+    """
+    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"
+
+
 def shape_text(shape: Sequence[int]) -> str:
     """'64×400'; a single number's shape is '1'.
 

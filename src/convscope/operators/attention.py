@@ -91,7 +91,8 @@ class Attention(Operator):
         times = f", {heads} times" if heads > 1 else ""
         scores = "∂s from δ·vᵀ through the softmax"
         found = [
-            Gradient("query", query, f"{scores}; then scale · ∂s·k", product_text((n, m), (m, e)) + times, heads * n * m * (v + e)),
+            Gradient("query", query, f"{scores}; then scale · ∂s·k", product_text((n, m), (m, e)) + times,
+                     heads * n * m * (v + e)),
             Gradient("key", key, "scale · ∂sᵀ·q", product_text((n, m), (n, e), "left") + times, heads * n * m * e),
             Gradient("value", value, "aᵀ·δ: what each query took of it", product_text((n, m), (n, v), "left") + times,
                      heads * n * m * v)]
@@ -108,19 +109,20 @@ class Attention(Operator):
         made = along(("a", a, (*lead, i, None)), ("value", value, (*there, None, e)))
         q = query[(*map(int, source_of(lead, query.shape[:-2])), i)]
         k = key[tuple(map(int, source_of(lead, key.shape[:-2])))]
-        scores = [(f"key {j}: scale · q·k = {number(s)}, after the softmax a = {number(w)}", float(w))
-                  for j, (s, w) in enumerate(zip(self._scale(query) * (k @ q), made.left_values, strict=True))]
-        return Working(self.formula, (*largest(scores, "keys"), *sum_lines(made, place("y", at))), made)
+        scores = self._scale(query) * (k @ q)
+        keys = largest(made.left_values.tolist(), lambda j: f"key {j}: scale · q·k = {number(scores[j])}, after the softmax "
+                       f"a = {number(made.left_values[j])}", "keys")
+        return Working(self.formula, (*keys, *sum_lines(made, place("y", at))), made)
 
     def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, *arrays: Any) -> Working:
-        query, key, value, mask = (*arrays, None)[:4]
-        require_gradient(self, which, (0, 1, 2) if mask is None or mask.dtype == bool else (0, 1, 2, 3))
+        query, key, value, mask = [*arrays, None][:4]
+        require_gradient(self, which, (0, 1, 2) if mask is None or mask.dtype == bool else range(4))
         a, s = (np.broadcast_to(f, (*delta.shape[:-1], key.shape[-2]))
                 for f in self._score_deltas(delta, query, key, value, mask))
         *lead, token, e = at
         what = f"∂L/∂{place(self.arrays[which], at)}"
         if which == 3:
-            places = copies_of(at, mask.shape, s.shape)
+            places = copies_of(at, arrays[which].shape, s.shape)
             made = terms(("∂s", places, taken(s, places)), ("1", places, np.ones(len(places))))
             return Working("∂L/∂mask = ∂s, ∂s = a·(∂a − Σ a·∂a), ∂a = δ·vᵀ", sum_lines(made, what), made)
         summed = over_copies(tuple(lead), arrays[which].shape[:-2], delta.shape[:-2], s.shape[-1 if which == 0 else -2])

@@ -19,6 +19,7 @@ import numpy as np
 
 from convscope.errors import ShapeError
 from convscope.geometry import Window, output_size
+from convscope.operators._lines import count
 from convscope.operators._operator import Operator, Shape
 from convscope.operators._window_terms import at_places, axis_by_axis, fed_by, under, window_grid, window_of, with_channel
 from convscope.operators._windows import Numbers, add_back, cropped, cut, padded, per_axis, require_rank
@@ -112,21 +113,21 @@ class Conv(Operator):
     # --- written out ---------------------------------------------------------------------------------------------------
 
     def gradients(self, x: Shape, weight: Shape, bias: Shape | None = None) -> tuple[Gradient, ...]:
-        out, macs = self.output_shape(x, weight, bias), self.macs(x, weight)
-        forward_axes = tuple(zip(x[2:], out[2:], self.windows(x, weight), *self._paddings(weight), strict=True))
-        dense = all(w.stride == w.dilation == 1 for w in self.windows(x, weight))
-        to_x = ("δ, full-convolved: " if dense else "δ, with stride − 1 zeros put between its numbers, full-convolved: ")
-        found = [
-            Gradient("x", x, to_x + "padded all around, correlated with the kernels flipped in every axis, in/out channels "
-                     "swapped; then the padding is cropped", axis_by_axis([_back_sizes(*each) for each in forward_axes]), macs),
-            Gradient("weight", weight, "x, padded, correlated (valid) with δ" + ("" if dense else ", stride − 1 zeros put "
-                     "between its numbers") + "; summed over positions and over the batch",
-                     axis_by_axis([_weight_sizes(*each) for each in forward_axes]), macs),
-        ]
+        out, macs, windows = self.output_shape(x, weight, bias), self.macs(x, weight), self.windows(x, weight)
+        axes = tuple(zip(x[2:], out[2:], windows, *self._paddings(weight), strict=True))
+        back, sums = (axis_by_axis([text(*each) for each in axes]) for text in (_back_sizes, _weight_sizes))
+        spread = ", stride − 1 zeros put between its numbers," if any(w.stride > 1 for w in windows) else ""
+        apart = " with dilation − 1 zeros put between their weights," if any(w.dilation > 1 for w in windows) else ""
+        flipped = "flipped" + ("", " in both axes", " in all axes")[len(windows) - 1]
+        group = f", in {self.groups} groups" if self.groups > 1 else ""
+        to_x = (f"δ{spread} correlated in full with the kernels,{apart} {flipped}, in/out channels swapped{group}"
+                + ("; then the padding is cropped" if any(p or q for *_, p, q in axes) else ""))
+        to_weight = f"x{', padded,' if any(p or q for *_, p, q in axes) else ''} correlated (valid) with δ{spread}"
+        summed = f"{to_weight.rstrip(',')}{group}; summed over positions and over the batch"
+        found = [Gradient("x", x, to_x, back, macs), Gradient("weight", weight, summed, sums, macs)]
         if bias is not None:
-            n = f"{'·'.join(map(str, out[2:]))} = {prod(out[2:])}" if len(out) > 3 else str(out[2])
             found.append(Gradient("bias", bias, "δ summed over positions and over the batch",
-                                  f"{n} positions an image, {x[0]} image{'' if x[0] == 1 else 's'}"))
+                                  f"{count(out[2:])} positions an image, {x[0]} image{'' if x[0] == 1 else 's'}"))
         return tuple(found)
 
     def explain_value(self, at: tuple[int, ...], x: Any, weight: Any, bias: Any = None) -> Working:

@@ -15,11 +15,17 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, ClassVar
 
+import numpy as np
+
 from convscope.errors import ShapeError
-from convscope.geometry import Window, transposed_output_size
+from convscope.geometry import Window, output_size, size_formula, transposed_output_size
+from convscope.operators._lines import count
 from convscope.operators._operator import Operator, Shape
+from convscope.operators._window_terms import axis_by_axis
 from convscope.operators._windows import Numbers, per_axis, require_rank
+from convscope.operators._working import Working, ordinal, place, sum_lines, taken, terms
 from convscope.operators.conv import Conv
+from convscope.results import Gradient, Grid, Line, Terms
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class ConvTranspose(Operator):
     arrays: ClassVar = ("x", "weight", "bias")
     learned: ClassVar = ("weight", "bias")
     formula: ClassVar = "y[b,k,i·stride − padding + t·dilation] += weight[c,k,t] · x[b,c,i], plus bias[k]"
+    backward_formula: ClassVar = "∂L/∂x[b,c,i] = Σ_k Σ_t weight[c,k,t] · δ[b,k,i·stride − padding + t·dilation]"
 
     @classmethod
     def read(cls, name: str, settings: dict[str, Any], shapes: tuple[Shape, ...]) -> Operator:
@@ -84,7 +91,74 @@ class ConvTranspose(Operator):
         sums = tuple(None if b is None else delta.sum(axis=(0, *range(2, delta.ndim))) for b in bias)
         return (grad_x, self._conv.weight_gradient(x, delta, weight.shape), *sums)
 
+    # --- written out ---------------------------------------------------------------------------------------------------
+
+    def gradients(self, x: Shape, weight: Shape, bias: Shape | None = None) -> tuple[Gradient, ...]:
+        out, macs = self.output_shape(x, weight, bias), self.macs(x, weight)
+        axes = tuple(zip(x[2:], out[2:], self.windows(x, weight), strict=True))
+        back, sums = (axis_by_axis([text(*each) for each in axes]) for text in (_back_sizes, _weight_sizes))
+        found = [
+            Gradient("x", x, "an ordinary convolution of δ with the same kernels, stride, padding and dilation", back, macs),
+            Gradient("weight", weight, "δ, padded, correlated (valid) with x, stride − 1 zeros put between its numbers; "
+                     "summed over positions and over the batch", sums, macs)]
+        if bias is not None:
+            found.append(Gradient("bias", bias, "δ summed over positions and over the batch",
+                                  f"{count(out[2:])} positions an image, {x[0]} image{'' if x[0] == 1 else 's'}"))
+        return tuple(found)
+
+    def explain_value(self, at: tuple[int, ...], x: Any, weight: Any, bias: Any = None) -> Working:
+        b, k, *o = at
+        out = self.output_shape(x.shape, weight.shape)
+        # What writes into an output is what an input of the convolution would get its delta from.
+        found = self._conv.explain_gradient(0, at, x, np.empty(out), weight).terms
+        assert found is not None
+        made = replace(found, left=f"x[{b}]", right="weight")
+        marked = tuple(dict.fromkeys(tuple(map(int, q)) for q in made.left_at))
+        first = int(made.left_at[:, 0].min()) if len(marked) else 0
+        rows = slice(first, int(made.left_at[:, 0].max()) + 1) if len(marked) else slice(0, 1)
+        grid = Grid(f"x[{b}]", x[b, rows], (first, *(0,) * len(o)), marked=tuple((c - first, *q) for c, *q in marked))
+        wrote = Line(f"{len(made.products)} numbers of x wrote into {place('y', at)}", float(len(made.products)))
+        lines = sum_lines(made, "y", 0.0 if bias is None else float(bias[k]), parts=made.left_at[:, 0])
+        return Working(self.formula, (wrote, *lines), made, (grid,))
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, *arrays: Any) -> Working:
+        x, weight = arrays[0], arrays[1]
+        if which == 0:
+            found = self._conv.explain_value(at, delta, weight)
+            assert found.terms is not None
+            made = replace(found.terms, left=f"δ[{at[0]}]")
+            grids = tuple(replace(grid, name=grid.name.replace("window of x", f"δ[{at[0]}]")) for grid in found.grids)
+            return Working(self.backward_formula, sum_lines(made, "∂L/∂x", parts=made.left_at[:, 0]), made, grids)
+        if which == 1:
+            found = self._conv.explain_gradient(1, at, x, delta, weight).terms  # δ and x in each other's place
+            assert found is not None
+            made = Terms("δ", "x", found.right_at, found.left_at, found.right_values, found.left_values)
+            return Working("∂L/∂weight[c,k,t] = Σ_b Σ_i x[b,c,i] · δ[b,k,i·stride − padding + t·dilation]",
+                           sum_lines(made, "∂L/∂weight", parts=made.left_at[:, 0], part="image"), made)
+        places = np.array([(b, at[0], *q) for b, *q in np.ndindex(len(delta), *delta.shape[2:])], np.int64)
+        made = terms(("δ", places, taken(delta, places)), ("1", places, np.ones(len(places))))
+        return Working("∂L/∂bias[k] = Σ_b Σ_o δ[b,k,o]", sum_lines(made, "∂L/∂bias", parts=places[:, 0], part="image"), made)
+
     @property
     def _conv(self) -> Conv:
         """The convolution of which this is the transpose: from y to x."""
         return Conv(self.stride, self.padding, self.dilation, self.groups)
+
+
+def _back_sizes(n: int, h: int, w: Window) -> str:
+    """One axis of ∂L/∂x: the convolution's size, and what an output_padding beyond the stride adds to it."""
+    made = output_size(h, w.kernel, w.stride, w.padding, w.dilation)
+    cut = f"; the first {n} of them" if made > n else ""
+    return size_formula(h, w.kernel, w.stride, w.padding, w.dilation, made) + cut
+
+
+def _weight_sizes(n: int, h: int, w: Window) -> str:
+    """One axis of ∂L/∂weight: δ with its padding, less what nothing wrote to, x with its zeros, what is left."""
+    spread, reach = (n - 1) * w.stride + 1, w.dilation * (w.kernel - 1) + 1
+    full, used = h + 2 * w.padding, spread + reach - 1
+    parts = [f"δ: {h} + 2·{w.padding} = {full}"] if w.padding else []
+    parts += [f"{full - used} not written to: {full} − {full - used} = {used}"] if full > used else []
+    parts += [f"x: ({n} − 1)·{w.stride} + 1 = {spread}"] if w.stride > 1 else []
+    parts.append(f"valid: {used} − {spread} + 1 = {reach}")
+    parts += [f"dilation {w.dilation}: every {ordinal(w.dilation)} of {reach} = {w.kernel}"] if w.dilation > 1 else []
+    return "; ".join(parts)

@@ -62,12 +62,12 @@ class LocalResponseNorm(Operator):
 
     def explain_value(self, at: tuple[int, ...], x: Array) -> Working:
         channels, values = self._window(at, x, self.size // 2, (self.size - 1) // 2)
+        span = f"{channels[0, 1]} … {channels[-1, 1]}"
         made = terms(("x", channels, values), ("x", channels, values))
         total = float(made.products.sum())
         d = self.k + self.alpha / self.size * total
         value = float(x[at]) * d**-self.beta
-        lines = (Line(f"Σ of the squares of {len(values)} channels ({channels[0, 1]} … {channels[-1, 1]}) = {number(total)}",
-                      total),
+        lines = (Line(f"Σ of the squares of {len(values)} channels ({span}) = {number(total)}", total),
                  Line(f"D = k + alpha/size · Σ = {number(self.k)} + {number(self.alpha)}/{self.size} · {number(total)} "
                       f"= {number(d)}", d),
                  Line(f"y = x / D^beta = {number(x[at])} / {number(d)}^{number(self.beta)} = {number(value)}", value))
@@ -83,8 +83,10 @@ class LocalResponseNorm(Operator):
         own, mine, total = float(d[at[1]]), float(delta[at]), float(made.products.sum())
         direct, scale = mine * own**-self.beta, 2 * self.alpha * self.beta / self.size
         value = direct - scale * float(x[at]) * total
-        lines = (Line(f"its own way: δ·D^−beta = {number(mine)} · {number(own)}^{number(-self.beta)} = {number(direct)}", direct),
-                 Line(f"Σ over {len(heard)} channels ({heard[0]} … {heard[-1]}) whose window holds it = {number(total)}", total),
+        power = f"{number(mine)} · {number(own)}^{number(-self.beta)}"
+        span = f"{heard[0]} … {heard[-1]}"
+        lines = (Line(f"its own way: δ·D^−beta = {power} = {number(direct)}", direct),
+                 Line(f"Σ over {len(heard)} channels ({span}) whose window holds it = {number(total)}", total),
                  Line(f"∂L/∂{place('x', at)} = {number(direct)} − 2·alpha·beta/size · x · Σ = {number(direct)} − "
                       f"{number(scale)} · {factor(float(x[at]))} · {factor(total)} = {number(value)}", value))
         return Working(self.backward_formula, lines, made)
