@@ -143,7 +143,7 @@ def test_foreign_files_and_other_versions_are_refused_in_plain_words(tmp_path: P
     with pytest.raises(StoreError, match="allow_pickle=False"):
         store.read(path)
     for header, words in (({"format": 99}, "has format 99; this convscope reads format 1; update convscope"),
-                          ({"format": 1, "kind": "steps"}, "kind 'steps'; this convscope knows trace, heatmap"),
+                          ({"format": 1, "kind": "sketch"}, "kind 'sketch'; this convscope knows trace, steps, heatmap"),
                           ({"format": 1, "kind": "table", "fields": {"rows": []}}, "unexpected keyword"),
                           ({"format": 1, "kind": "table", "fields": {"columns": {"~": "x", "is": 1}}}, "KeyError: 'x'")):
         np.savez(path, __result__=np.frombuffer(json.dumps(header).encode(), np.uint8))

@@ -8,7 +8,23 @@ from typing import Any
 import numpy as np
 
 from convscope.geometry import Field
-from convscope.results import Cloud, Heatmap, Layer, Origin, Picture, Result, Run, Table, Trace
+from convscope.results import (
+    Cloud,
+    Finding,
+    Findings,
+    Grid,
+    Heatmap,
+    Layer,
+    Line,
+    Origin,
+    Picture,
+    Result,
+    Run,
+    Steps,
+    Table,
+    Terms,
+    Trace,
+)
 
 NASTY = "<script>alert('$\\frac$ [bold]')</script> \x1b[31m 猫"
 ORIGIN = Origin("Occlusion(window=16)", "3f9ac1d0", "aa12", 7, {"convscope": "0.1.0"})
@@ -18,7 +34,8 @@ def varied(seed: int) -> list[Result]:
     """One result of each kind, contents drawn from `seed`."""
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 6))
-    return [trace(rng, n), heatmap(rng, n), picture(rng, n), table(rng, n), cloud(rng, n), run(rng, n)]
+    return [trace(rng, n), heatmap(rng, n), picture(rng, n), table(rng, n), cloud(rng, n), run(rng, n),
+            steps(rng, n), findings(rng, n)]
 
 
 def trace(rng: np.random.Generator, n: int) -> Trace:
@@ -73,11 +90,42 @@ def run(rng: np.random.Generator, n: int) -> Run:
     return Run(steps=steps, epochs=epochs, settings=settings, origin=ORIGIN)
 
 
+def steps(rng: np.random.Generator, n: int, side: int = 3) -> Steps:
+    """A window of `n` channels over a corner, so that some of it lies in the padding."""
+    window, kernel = rng.normal(size=(2, n, side, side))
+    window[:, 0] = window[:, :, 0] = 0
+    at = np.indices(window.shape).reshape(3, -1).T
+    terms = Terms("x[0]", "weight[2]", at - [0, 1, 1], at, window.ravel(), kernel.ravel())
+    value = float(terms.products.sum())
+    crops = tuple(rng.integers(0, 256, (int(rng.integers(1, 6)), 4, 3)).astype(np.uint8) for _ in range(n))
+    return Steps(title="conv1/2@0,0: one output", layer="conv1", operator="conv2d", direction="forward", at=(0, 2, 0, 0),
+                 formula="y = Σ x · w", lines=(Line("Σ of the products", value), Line(f"y = {value:.6g}", value)),
+                 value=value, check=value + 1e-13, terms=terms, crops=crops,
+                 grids=(Grid("window of x", window, (0, -1, -1), (1, 1, 1), ((0, 1, 1),), (n, 9, 9)),
+                        Grid("gate", rng.normal(size=n)), Grid("y", rng.normal(size=(4, 5)).astype("f4"), (3, 2), (1, 2),
+                                                              ((1, 1), (0, 2)))),
+                 captions=tuple(f"image {i}" for i in range(n)),
+                 table={"image": np.arange(n), "gradient": rng.normal(size=n)}, units={"gradient": "∂L/∂w"},
+                 notes=("a note",), origin=ORIGIN)
+
+
+def findings(rng: np.random.Generator, n: int) -> Findings:
+    found = tuple(Finding(("error", "advice", "fine", "unknown")[i % 4], "∂L/∂x is wrong", f"conv{i}",
+                          {"largest difference": float(rng.normal()), "tried": "23 mistakes"}, "the kernel is not flipped",
+                          "flip it", "flipped, it fits") for i in range(n))
+    return Findings(title="verify Net", findings=found, units={"difference": "largest, relative"}, notes=("a note",),
+                    checked={"array": np.array([f"conv{i}" for i in range(n)]), "difference": rng.random(n)}, origin=ORIGIN)
+
+
 def empty() -> list[Result]:
     """Results of every kind with nothing in them."""
     return [Trace(name="", input_shape=(1, 3, 2, 2), layers=()), Table(columns={}), Run(steps={}, epochs={}),
             Heatmap(values=np.zeros((0, 1, 4, 4)), images=np.zeros((0, 4, 4, 3), np.uint8), targets=(), scores=np.zeros(0)),
-            Picture(tiles=np.zeros((0, 3, 3)), units=()), Cloud(points=np.zeros((0, 2)), ids=())]
+            Picture(tiles=np.zeros((0, 3, 3)), units=()), Cloud(points=np.zeros((0, 2)), ids=()),
+            Steps(title="", layer="", operator="", direction="forward", at=(), formula="", lines=(), value=0.0, check=0.0,
+                  grids=(Grid("none", np.zeros((0, 2))),),
+                  terms=Terms("", "", np.zeros((0, 2), int), np.zeros((0, 2), int), np.zeros(0), np.zeros(0))),
+            Findings(title="", findings=())]
 
 
 def nasty() -> list[Result]:
@@ -93,4 +141,20 @@ def nasty() -> list[Result]:
         Picture(tiles=np.ones((1, 3, 3)), units=(NASTY,), title=NASTY, values={NASTY: one}, notes=(NASTY,)),
         Cloud(points=np.zeros((1, 2)), ids=(NASTY,), labels=np.zeros(1, int), classes=(NASTY,), title=NASTY,
               axes=(NASTY, NASTY), notes=(NASTY,)),
+        nasty_steps(),
+        Findings(title=NASTY, findings=(Finding(NASTY, NASTY, NASTY, {NASTY: NASTY}, NASTY, NASTY, NASTY),), notes=(NASTY,),
+                 checked={NASTY: np.array([NASTY])}, units={NASTY: NASTY}),
     ]
+
+
+def nasty_steps() -> Steps:
+    """Numbers that are none, and words that would be markup."""
+    at = np.indices((2, 2)).reshape(2, -1).T
+    broken = np.array([np.nan, np.inf, -np.inf, 1e-300])
+    return Steps(title=NASTY, layer=NASTY, operator=NASTY, direction=NASTY, at=(0,), formula=NASTY,
+                 lines=(Line(NASTY, np.nan), Line(f"{NASTY} = 5", -np.inf)), value=np.nan, check=1.0,
+                 grids=(Grid(NASTY, broken.reshape(2, 2), (-1, -1)), Grid(NASTY, np.array(0.5)),
+                        Grid(NASTY, np.ones((1, 2, 1, 2, 2)), marked=((0, 0, 0, 1, 1),))),
+                 terms=Terms(NASTY, NASTY, at, at[::-1], np.ones(4), broken),
+                 crops=(np.zeros((1, 1, 3), np.uint8), np.zeros((0, 2, 3), np.uint8)), captions=(NASTY, NASTY),
+                 table={NASTY: np.array([NASTY])}, units={NASTY: NASTY}, notes=(NASTY,))

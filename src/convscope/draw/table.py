@@ -13,8 +13,11 @@ from convscope.results import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from convscope.draw.paper import Paper
+
 MOST = 60  # rows in a text, a page or a figure
 WIDEST = 13.0  # inches of columns in a figure
+ROW = 0.19  # inches from one row to the next
 
 
 def renderable(result: Table) -> Listing:
@@ -42,33 +45,54 @@ def records(result: Table) -> tuple[list[str], list[list[Any]]]:
 
 def figure(result: Table) -> Figure:
     """The rows set in type."""
-    from convscope.draw.paper import LINE, Paper
+    from convscope.draw.paper import Paper
 
     listing = renderable(result)
-    widths = [_inches(c, listing) for c in range(len(listing.columns))]
-    kept = [c for c in range(len(widths)) if sum(widths[:c + 1]) <= WIDEST or c == 0]
-    left = [listing.columns[c].name for c in range(len(widths)) if c not in kept]
+    wide, high, left = typeset(listing)
     notes = (*listing.notes, f"left out for width: {', '.join(left)}" if left else "")
-    row = 0.19
-    wide = sum(widths[c] for c in kept)
     below = _rows(len(listing.rows), len(result))
-    paper = Paper.of(wide, row * (len(listing.rows) + 1) + 0.1, result.title or "table", below, [n for n in notes if n])
-    rule = paper.axes(0, row + 0.02, max(wide, 0.1), 0.001)
+    paper = Paper.of(wide, high, result.title or "table", below, [n for n in notes if n])
+    print_rows(paper, listing, 0.0)
+    return paper.figure
+
+
+def typeset(listing: Listing) -> tuple[float, float, list[str]]:
+    """Inches that the rows of a listing take, across and down, and the columns for which there is no room."""
+    widths, kept = _places(listing)
+    left = [column.name for c, column in enumerate(listing.columns) if c not in kept]
+    return sum(widths[c] for c in kept), ROW * (len(listing.rows) + 1 + bool(listing.total)) + 0.1, left
+
+
+def print_rows(paper: Paper, listing: Listing, top: float) -> None:
+    """Set the rows of a listing in type, `top` inches below the drawing's upper edge."""
+    from convscope.draw.paper import LINE
+
+    widths, kept = _places(listing)
+    rule = paper.axes(0, top + ROW + 0.02, max(sum(widths[c] for c in kept), 0.1), 0.001)
     rule.spines["top"].set(visible=True, color=LINE)
     x = 0.0
     for c in kept:
         right = listing.columns[c].right
         place = x + widths[c] - 0.15 if right else x
         align = "right" if right else "left"
-        paper.text(place, row / 2, listing.columns[c].name, size=8, weight="bold", ha=align)
+        paper.text(place, top + ROW / 2, listing.columns[c].name, size=8, weight="bold", ha=align)
         for r, cells in enumerate(listing.rows):
-            paper.text(place, row * (r + 1.5) + 0.08, cells[c], size=8, ha=align)
+            paper.text(place, top + ROW * (r + 1.5) + 0.08, cells[c], size=8, ha=align)
+        if listing.total:
+            foot = top + ROW * (len(listing.rows) + 1.5) + 0.08
+            paper.text(place, foot, listing.total[c], size=8, ha=align, weight="bold")
         x += widths[c]
-    return paper.figure
+
+
+def _places(listing: Listing) -> tuple[list[float], list[int]]:
+    """The width of every column in inches, and which columns fit on a sheet."""
+    widths = [_inches(c, listing) for c in range(len(listing.columns))]
+    return widths, [c for c in range(len(widths)) if sum(widths[:c + 1]) <= WIDEST or c == 0]
 
 
 def _inches(c: int, listing: Listing) -> float:
-    longest = max([len(listing.columns[c].name) * 1.1, *(len(row[c]) for row in listing.rows)])
+    longest = max([len(listing.columns[c].name) * 1.1, *(len(row[c]) for row in listing.rows),
+                   len(listing.total[c]) * 1.1 if listing.total else 0])
     return 0.2 + 0.0725 * longest
 
 
