@@ -160,7 +160,8 @@ def _lines(worked: Worked, channel: int | None, inner: int | None) -> dict[str, 
                            inner if inner is not None else k, worked.address)
     dw = weights[0] if weights and weights[0].ndim <= 2 else None
     return {
-        "kind": "lines", "channel": k, "channels": channels, "inner": c, "inners": inners,
+        "kind": "lines", "channel": k, "channels": channels, "inner": c,
+        "inners": None if inners == channels else inners,  # the page then shows one channel of both
         "prefix": {"forward": _before(worked.y, k), "input": _before(x, c), "weights": None if dw is None else []},
         "maps": {"x": _slice(x, c), "y": y, "delta": _slice(worked.delta, k), "dx": dx, "dw": dw},
     }  # fmt: skip

@@ -102,10 +102,11 @@ class Bench:
             question = Question(asked.layer, asked.direction, position=asked.at or None)
             return {"layer": asked.layer, "label": label, "steps": json.loads(work_out(now.kept, question).to_json())}
         worked = now.worked(asked.layer)
-        page = layer_maps(worked, asked.channel, asked.inner)
+        first = layer_maps(before.worked(asked.layer), asked.channel, asked.inner)
+        page = layer_maps(worked, first["channel"], first.get("inner")) if asked.changes else first
         page["maps"]["plane"] = now.kept.value(INPUT)[0, asked.plane]
         if asked.changes:
-            page["maps"]["before"] = layer_maps(before.worked(asked.layer), page["channel"], page.get("inner"))["maps"]["y"]
+            page["maps"]["before"] = first["maps"]["y"]
         page["maps"] = {k: None if v is None else encode(v, single) for k, v in page["maps"].items()}
         return page | {
             "layer": asked.layer, "operator": self.net[asked.layer].operator, "formula": worked.operator.formula,

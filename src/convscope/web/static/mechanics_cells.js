@@ -68,7 +68,7 @@
       page.columns[j].map((z, u) =>
         inside(x, [y, z])
           ? product(value(x, [y, z]), right(t, u), { from: [y, z], tap: [t, u] })
-          : { ...nothing({ tap: [t, u] }), right: right(t, u) },
+          : { ...nothing({ from: [y, z], tap: [t, u] }), right: right(t, u) },
       ),
     );
   }
@@ -105,7 +105,7 @@
       const parts = [[`Σ of the ${cells.length} products`, total(cells)]];
       if (others) parts.push([`the other ${page.inners - 1} channels`, value(others, at)]);
       if (page.bias !== null) parts.push(['bias', page.bias]);
-      const marks = { x: cells.filter((c) => c.inside).map((c) => c.from), kernel: cells.map((c) => c.tap) };
+      const marks = { x: cells.map((c) => c.from), kernel: cells.map((c) => c.tap) };
       return { cells, shape: kernel.shape, parts, marks, names: ['patch of x', 'kernel', 'products'] };
     },
     input(page, at) {
@@ -127,13 +127,15 @@
       const cells = Array.from(delta.at, (d, n) => {
         const [i, j] = place(delta, n);
         const from = [page.rows[i][t], page.columns[j][u]];
-        return inside(x, from) ? product(d, value(x, from), { from }) : { ...nothing(), left: d };
+        return inside(x, from) ? product(d, value(x, from), { from }) : { ...nothing({ from }), left: d };
       });
-      const marks = { x: cells.filter((c) => c.inside).map((c) => c.from), kernel: [[t, u]], delta: [] };
+      const marks = { x: cells.map((c) => c.from), kernel: [[t, u]], delta: [] };
       const parts = [[`Σ over the ${cells.length} positions`, total(cells)]];
       return { cells, shape: delta.shape, parts, marks, names: ['δ', 'x under this weight', 'products'] };
     },
   };
+
+  const lies = (n) => (n ? (n === 1 ? 'the one window it lies in' : `Σ over the ${n} windows it lies in`) : 'no window reads it');
 
   const pool = {
     forward(page, at) {
@@ -141,7 +143,7 @@
       const share = page.mean ? 1 / value(divisor, at) : 1;
       const cells = window_(page, at, () => share);
       const shape = [page.rows[at[0]].length, page.columns[at[1]].length];
-      const marks = { x: cells.filter((c) => c.inside).map((c) => c.from) };
+      const marks = { x: cells.map((c) => c.from) };
       if (page.mean) {
         const text = `Σ of the window, each times 1/${value(divisor, at)}`;
         return { cells, shape, parts: [[text, total(cells)]], marks, names: ['window of x', 'share', 'products'] };
@@ -160,7 +162,7 @@
         return product(value(delta, from), won ? 1 : 0, { from, winner: won });
       });
       const right = page.mean ? 'share' : 'won? 1 or 0';
-      const parts = [[cells.length ? `Σ over the ${cells.length} windows it lies in` : 'no window reads it', total(cells)]];
+      const parts = [[lies(cells.length), total(cells)]];
       const marks = { delta: cells.filter((c) => page.mean || c.winner).map((c) => c.from) };
       return { cells, shape: [1, cells.length], parts, marks, names: ['δ of its windows', right, 'products'] };
     },

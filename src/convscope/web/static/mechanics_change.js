@@ -53,7 +53,8 @@
 
   function section(ctx, page) {
     const list = lib.changes(ctx.route.query.change);
-    const put = (changed) => ctx.set({ change: lib.written(changed) || null });
+    // What was looked at stays in sight: with other numbers, another filter might be the strongest.
+    const put = (changed) => ctx.set({ change: lib.written(changed) || null, k: page.channel, c: page.inners == null ? null : page.inner });
     if (!live.state.may) {
       return dom.section(
         'Change a number',

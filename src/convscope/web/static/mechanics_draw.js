@@ -11,6 +11,14 @@
   const TEXT = 7; // columns up to which the numbers are written into a grid
   const MANY = 160; // cells above which a grid is drawn as one picture
 
+  /** At most six characters: 0.314, −12.4, 4e−5. */
+  function compact(v) {
+    const size = Math.abs(v);
+    if (v === 0 || !Number.isFinite(v)) return format.number(v);
+    const text = size < 0.01 || size >= 1000 ? v.toExponential(0).replace('e+', 'e') : size < 1 ? v.toFixed(3) : v.toPrecision(3);
+    return text.replaceAll('-', '−');
+  }
+
   const limitOf = (numbers) => numbers.reduce((most, v) => Math.max(most, Math.abs(v)), 0) || 1;
 
   /**
@@ -21,7 +29,7 @@
     const [rows, columns] = lib.extent(numbers);
     const [above, right, below, left] = margins.some((n) => n > 8) ? [0, 0, 0, 0] : margins;
     const [high, wide] = [rows + above + below, columns + left + right];
-    const unit = room / Math.max(high, wide) >= 1 ? Math.min(28, Math.floor(room / Math.max(high, wide))) : room / Math.max(high, wide);
+    const unit = room / Math.max(high, wide) >= 1 ? Math.min(36, Math.floor(room / Math.max(high, wide))) : room / Math.max(high, wide);
     const ratio = window.devicePixelRatio || 1;
     const canvas = /** @type {HTMLCanvasElement} */ (h('canvas.map-cells', {
       'width': Math.round(wide * unit * ratio),
@@ -59,7 +67,11 @@
   const scale = (limit) =>
     h('span.map-scale', {}, h('span', {}, `−${format.number(limit)}`), h('i', { 'aria-hidden': 'true' }), h('span', {}, `+${format.number(limit)}`));
 
+  const pictures = new WeakMap(); // numbers -> their picture, for the theme it was made in
+
   function picture(numbers, rows, columns) {
+    const kept = pictures.get(numbers);
+    if (kept?.dark === theme.isDark()) return kept.small;
     const small = document.createElement('canvas');
     [small.width, small.height] = [columns, rows];
     const pen = small.getContext('2d');
@@ -68,6 +80,7 @@
     const dark = theme.isDark();
     numbers.at.forEach((v, n) => pixels.data.set([...colour.diverging(v / limit, dark).map(Math.round), 255], 4 * n));
     pen.putImageData(pixels, 0, 0);
+    pictures.set(numbers, { small, dark });
     return small;
   }
 
@@ -129,7 +142,7 @@
       const style = outside(n) ? {} : { 'background-color': colour.css(fill), 'color': colour.css(colour.inkOn(fill)) };
       const name = outside(n) ? 'padding' : format.number(v);
       const classes = `${outside(n) ? '.outside' : ''}${marked(n) ? '.marked' : ''}`;
-      const text = written ? (outside(n) ? '0' : format.number(v)) : '';
+      const text = written ? (outside(n) ? '0' : compact(v)) : '';
       return pick
         ? h(`button.cell${classes}`, { type: 'button', style, title: `${name}: change it`, 'aria-label': `${title} ${n}: ${name}`, onclick: () => pick(n) }, text)
         : h(`span.cell${classes}`, { style, title: name }, text);

@@ -130,7 +130,9 @@
     };
     if (own) more.open = true;
     const onPick = (action) => { pick = action; };
-    return { element: h('div.stage', {}, h('div.check-bar', {}, check), maps, work, live.state.may ? more : null), show, leave, onPick };
+    const bar = h('div.check-bar', {}, check);
+    bar.style.top = `${document.getElementById('header').offsetHeight}px`; // the header stays in sight as well
+    return { element: h('div.stage', {}, bar, maps, work, live.state.may ? more : null), show, leave, onPick };
   }
 
   /** The maps with what is in play: x, and y or δ beside it; the one whose number is worked out moves on a click. */
@@ -187,7 +189,17 @@
       parts.push(symbol('×'), cellGrid(right, shape, { title: names[1], id: 'grid-right', pick: weight, outside: direction === 'weights' ? outside : () => false }));
       parts.push(symbol('='), cellGrid(cells.map((c) => c.product), shape, { title: names[2], id: 'grid-products', outside, marked }));
     }
-    return [h('div.equation', {}, parts), sum];
+    return [h('div', {}, h('div.equation', {}, parts), h('p.quiet.hint', {}, hint(page, direction))), sum];
+  }
+
+  /** What is easily misread. */
+  function hint(page, direction) {
+    if (page.kind === 'pool') return direction === 'forward' && !page.mean ? 'Framed: the winner. All of its δ goes back to it.' : '';
+    return {
+      forward: 'Hatched: padding, which counts as 0.',
+      input: 'Each δ stands at the weight that met this input, so they lie turned by 180° against the map. Hatched: no window has the input under this weight.',
+      weights: 'One weight is used at every position, so its gradient is a sum over all of them. Hatched: the weight lay over padding.',
+    }[direction];
   }
 
   /** The largest products of a long sum. */
@@ -229,7 +241,7 @@
       h('p.formula', {}, steps.formula),
       h('ol.lines', {}, steps.lines.map((line) => h('li', {}, line.text))),
       dom.notes(steps.notes),
-    ];
+    ].filter(Boolean);
   }
 
   Object.assign(window.convscope, { stage: { create, player } });
