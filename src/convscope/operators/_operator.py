@@ -12,7 +12,7 @@ from math import prod
 from typing import Any, ClassVar
 
 from convscope.geometry import Window
-from convscope.operators._working import Working, linear_gradient, linear_value
+from convscope.operators._working import Working
 from convscope.results import Gradient
 
 Shape = tuple[int, ...]
@@ -32,7 +32,6 @@ class Operator:
     learned: ClassVar[tuple[str, ...]] = ()  # which of them are parameters
     formula: ClassVar[str] = ""  # y in terms of x, in one line
     backward_formula: ClassVar[str] = ""  # ∂L/∂x in terms of δ = ∂L/∂y, in one line
-    linear: ClassVar[bool] = False  # y is linear in all its arrays together, up to a constant
 
     @classmethod
     def speaks_for(cls, name: str, settings: dict[str, Any]) -> bool:
@@ -91,14 +90,8 @@ class Operator:
 
     def explain_value(self, at: tuple[int, ...], *arrays: Any, **named: Any) -> Working:
         """y[at] (of several results, the first), worked out."""
-        del named
-        if not self.linear:
-            raise NotImplementedError(f"{type(self).__name__} does not explain its values")
-        return linear_value(self, at, arrays)
+        raise NotImplementedError
 
     def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, *arrays: Any, **named: Any) -> Working:
         """∂L/∂(number `at` of array `which`), worked out, from delta = ∂L/∂y."""
-        del named
-        if not self.linear:
-            raise NotImplementedError(f"{type(self).__name__} does not explain its gradients")
-        return linear_gradient(self, which, at, delta, arrays)
+        raise NotImplementedError

@@ -2,11 +2,6 @@
 
 `Operator.explain_value(at, *arrays)` and `Operator.explain_gradient(which, at, delta, *arrays)` give a `Working`. Where the
 operation is a sum of products, its terms stand there one by one; what is not has lines. The last line is the number itself.
-
-For an operation that is linear in what it reads, both follow from forward and backward alone:
-
-    y[o] = offset + Σ_i x[i]·c[i],   c = the backward pass of δ = 1 at o, 0 elsewhere
-    ∂L/∂x[i] = Σ_o δ[o]·c[o],        c = forward(1 at i, 0 elsewhere) − forward(0)
 """
 
 from __future__ import annotations
@@ -126,42 +121,3 @@ def sum_lines(made: Terms, what: str, offset: float = 0.0, offset_name: str = "b
     else:
         lines.append(Line(f"{what} = {number(total)}", total))
     return tuple(lines)
-
-
-def linear_value(operator: Any, at: Index, arrays: Sequence[Array]) -> Working:
-    """One output of an operation that is linear in the arrays it reads: what it takes from where, with which factor."""
-    y = operator.forward(*arrays)
-    one = np.zeros(y.shape)
-    one[at] = 1
-    back = operator.backward(one, *arrays)
-    found = [(i, a, c) for i, (a, c) in enumerate(zip(arrays, back, strict=True)) if c is not None]
-    which, a, c = max(found, key=lambda f: int((f[2] != 0).sum()))  # where several arrays meet, the others go into lines
-    places = np.argwhere(c != 0)
-    made = terms((_name(operator, which), places, a[tuple(places.T)]), ("factor", places, c[tuple(places.T)]))
-    others = [(i, float((b * d).sum())) for i, b, d in found if i != which and (d != 0).any()]
-    lines = list(sum_lines(made, "Σ" if others else "y", 0.0))
-    total = lines[-1].value
-    for i, share in others:
-        total += share
-        lines.append(Line(f"with {_name(operator, i)}: {number(share)}, together {number(total)}", total))
-    rest = float(y[at]) - total
-    if abs(rest) > 1e-12 * max(1.0, abs(float(y[at]))):  # a constant: a padding value, a number that is added
-        lines.append(Line(f"y = {number(total)}{plus(rest)} (constant) = {number(total + rest)}", total + rest))
-    return Working(operator.formula, tuple(lines), made)
-
-
-def linear_gradient(operator: Any, which: int, at: Index, delta: Array, arrays: Sequence[Array]) -> Working:
-    """The gradient of one number that the operation reads linearly: every output that it went to, and with which factor."""
-    empty = [None if a is None else np.zeros_like(a) if i == which or operator.linear else a for i, a in enumerate(arrays)]
-    one: list[Any] = [None if a is None else a.copy() for a in empty]
-    one[which][at] = 1
-    c = operator.forward(*one) - operator.forward(*empty)
-    places = np.argwhere(c != 0)
-    made = terms(("δ", places, delta[tuple(places.T)]), ("factor", places, c[tuple(places.T)]))
-    return Working(f"∂L/∂{_name(operator, which)} = Σ over the outputs it went to of δ · factor",
-                   sum_lines(made, f"∂L/∂{_name(operator, which)}"), made)
-
-
-def _name(operator: Any, which: int) -> str:
-    named = operator.arrays
-    return named[which] if which < len(named) and named[which] != "…" else f"array {which}"

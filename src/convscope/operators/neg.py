@@ -26,7 +26,6 @@ class Neg(Elementwise):
     """
 
     aten: ClassVar = ("neg",)
-    linear: ClassVar = True
     formula: ClassVar = "y = −x"
     backward_formula: ClassVar = SLOPE + "−1"
 
