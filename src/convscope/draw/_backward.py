@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope.draw import words
 from convscope.draw.ledger import Ledger
-from convscope.draw.listing import Column
+from convscope.draw.listing import Column, Listing
 from convscope.results import Gradient, Layer, Trace
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ BACKWARD = ("backward: MACs of the backward pass, one image: those of ∂L/∂x 
             "the gradients, each of the shape of its array, its MACs, the way it is made (a number, below) and sizes")
 READ = ("how to read the ways: valid = the kernel stays inside (n − k + 1 positions), full = it goes over every edge "
         "(n + k − 1); zeros between = stride − 1 zeros after every δ")
-SAVED = "saved: bytes kept for the backward pass, one image, measured; 1 MB = 1,000,000 bytes"
+SAVED = ("saved: bytes kept for the backward pass, one image, measured; what several layers keep is counted at the first; "
+         "1 MB = 1,000,000 bytes")
 COLUMNS = (
     Column("layer"),
     Column("operator", rank=3),
@@ -37,12 +38,15 @@ _DELTA_ROOM = 0.95
 INNER = (Column("gradient"), Column("shape"), Column("MACs", right=True), Column("way"), Column("sizes"))
 
 
-def ledger(result: Trace, title: str, rows: Iterable[list[str]], notes: tuple[str, ...], faint: list[int]) -> Ledger:
-    """The listing. `rows`: a list of cells as in COLUMNS for every layer, then the total; notes go below ours."""
+def ledger(result: Trace, plain: Listing, rows: Iterable[list[str]], formulas: Iterable[str]) -> Ledger:
+    """A listing with the gradients beneath each layer, its title, notes and faint beginnings those of a `plain` one.
+
+    `rows`: a list of cells as in COLUMNS for every layer, then the total; `formulas`: the size of each layer's output.
+    """
     *body, total = rows
     ways = numbered(result.layers)
-    below = [list(_lines(layer, ways)) for layer in result.layers]
-    return Ledger(title, COLUMNS, body, total, (*_legend(ways), *notes), faint, below, INNER)
+    below = [list(_lines(layer, forward, ways)) for layer, forward in zip(result.layers, formulas, strict=True)]
+    return Ledger(plain.title, COLUMNS, body, total, (*_legend(ways), *plain.notes), plain.faint, below, INNER)
 
 
 def numbered(layers: Iterable[Layer]) -> dict[str, int]:
@@ -88,10 +92,7 @@ def shapes(paper: Paper, layer: Layer, x: float, y: float) -> None:
     paper.text(x + _DELTA_ROOM, y, fitted(found, ROOM - _DELTA_ROOM, 6.2), size=6.2, colour=FAINT)
 
 
-def _lines(layer: Layer, ways: dict[str, int]) -> Iterator[list[str]]:
-    from convscope.draw.trace import formula  # it draws the rows that these lines stand beneath
-
-    forward = formula(layer)
+def _lines(layer: Layer, forward: str, ways: dict[str, int]) -> Iterator[list[str]]:
     if forward:
         yield ["y", words.shape(layer.output_shape), words.count(layer.macs) if layer.macs else "", "", forward]
     if layer.backward is None:

@@ -123,5 +123,6 @@ def _folds(words: str, room: int) -> list[str]:
         if cell_len(joined) <= room:
             lines[-1] = joined
         else:
-            lines += textwrap.wrap(part, room)
+            glued = part.replace(" = ", "\u00a0=\u00a0")  # a result stays with the last number before it
+            lines += [line.replace("\u00a0", " ") for line in textwrap.wrap(glued, room)]
     return [line for line in lines if line]

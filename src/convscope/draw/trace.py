@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope import geometry
 from convscope.draw import _backward, words
+from convscope.draw._backward import SAVED
 from convscope.draw.listing import Column, Listing
 from convscope.errors import ShapeError
 from convscope.results import Layer, Trace
@@ -20,7 +21,6 @@ MACS = ("MACs: multiply-accumulates of convolutions and matrix products, one ima
 FIELD = ("field: receptive field, size /stride start, in input pixels: position i sees start + i·stride … + size − 1; "
          "'all': the whole axis; sees: the largest share of the image that one position sees")
 HULL = "~ after a field: branches of unequal stride met, or upsampling; it is a hull, of which a position sees a part"
-SAVED = "saved: bytes kept for the backward pass, one image, measured; 1 MB = 1,000,000 bytes"
 NAMED = 150  # layers in a figure that all have a name; a deeper network is drawn finer
 UNSHARED = "unshared: parameters that the layer would have if every position had weights and a bias of its own"
 COLUMNS = (
@@ -151,7 +151,8 @@ def _listing(result: Trace) -> Listing:
     addresses = [k.address for k in result.layers]
     faint = [_shared(a, b) for a, b in zip(["", *addresses], addresses, strict=False)]
     if result.backward_macs is not None:
-        return _backward.ledger(result, title, _backward_rows(result), _notes(result), faint)
+        plain = Listing(title, (), (), notes=_notes(result), faint=faint)
+        return _backward.ledger(result, plain, _backward_rows(result), map(formula, result.layers))
     rows: list[list[str]] = []
     for k in result.layers:
         seen = coverage(k, result.input_shape)
