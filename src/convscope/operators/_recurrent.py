@@ -16,7 +16,7 @@ Source: Werbos 1990, "Backpropagation Through Time: What It Does and How to Do I
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, ClassVar
 
@@ -24,9 +24,39 @@ import numpy as np
 
 from convscope.errors import ShapeError, UsageError
 from convscope.geometry import WHOLE
+from convscope.operators import _unrolled
 from convscope.operators._operator import Array, Operator, Shape
+from convscope.operators._unrolled import GateSum
+from convscope.operators._working import Working
+from convscope.results import Gradient, Line
 
 State = tuple[Array, ...]  # h, and c for an LSTM: each (B, H)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One time of one direction of one layer, on the way back."""
+
+    above: Array  # ∂L/∂h_t from what reads y, (B, width of h)
+    later: State  # ∂L/∂(state_t) from the next time, or from the last state that is returned
+    delta: Array  # δh_t of the cell itself, both together (B, H)
+    da: Array  # ∂L/∂a, (B, G·H)
+    dr: Array  # ∂L/∂r, (B, G·H)
+    direct: State  # what reaches the previous state other than through r
+
+
+@dataclass
+class Passes:
+    """Everything that a forward and a backward pass met; lists and rows are per layer and direction."""
+
+    inputs: list[Array]  # what each layer reads, (T, B, features); then y
+    starts: list[State]
+    weights: list[State]
+    tapes: dict[int, list[Any]] = field(default_factory=dict[int, list[Any]])  # per time: state before, memory, h made
+    moments: dict[int, list[Moment]] = field(default_factory=dict[int, list[Moment]])
+    of_start: dict[int, State] = field(default_factory=dict[int, State])
+    of_weights: dict[int, list[Array]] = field(default_factory=dict[int, list[Array]])
+    of_x: Array = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +78,8 @@ class Recurrent(Operator):
 
     states: ClassVar[int] = 1  # how many arrays make up a state
     gates: ClassVar[int] = 1  # G: how many affine forms of width H a cell needs
+    gate_names: ClassVar[tuple[str, ...]] = ("h",)
+    backward_formula: ClassVar[str] = "∂L/∂x[t] = ∂a[t] · W_ih,  ∂a[t] from δh[t] = δy[t] + ∂r[t+1] · W_hh, last time first"
 
     def cell(self, a: Array, r: Array, state: State) -> tuple[State, Any]:
         """The next state, and what its backward step wants to remember."""
@@ -80,8 +112,8 @@ class Recurrent(Operator):
         for layer in range(self.num_layers):
             outs: list[Array] = []
             for i in self._of_layer(layer):
-                y, state, _ = self._scan(self._in_order(x, i), starts[i], weights[i])
-                outs.append(self._in_order(y, i))
+                y, state, _ = self._scan(self.in_order(x, i), starts[i], weights[i])
+                outs.append(self.in_order(y, i))
                 for kept, last in zip(lasts, state, strict=True):
                     kept.append(last)
             x = np.concatenate(outs, axis=-1)
@@ -89,31 +121,43 @@ class Recurrent(Operator):
         return (y.astype(seen.dtype, copy=False), *map(np.stack, lasts))
 
     def backward(self, delta: Array, x: Array, *rest: Array) -> tuple[Array, ...]:
+        back = self.passes(delta, x, rest)
+        count = range(len(back.weights))
+        stacked = [None if rest[s] is None else np.stack([back.of_start[i][s] for i in count]) for s in range(self.states)]
+        d = back.of_x.swapaxes(0, 1) if self.batch_first else back.of_x
+        return (d, *stacked, *(g for i in count for g in back.of_weights[i]))
+
+    def ahead(self, x: Array, rest: tuple[Array, ...]) -> Passes:
+        """Forward, remembering everything."""
         x, starts, weights = self._sorted(x, rest)
-        inputs, tapes = [x], {}
-        for layer in range(self.num_layers):  # forward again, this time remembering
+        made = Passes([x], starts, weights)
+        for layer in range(self.num_layers):
             outs: list[Array] = []
             for i in self._of_layer(layer):
-                y, _, tapes[i] = self._scan(self._in_order(inputs[-1], i), starts[i], weights[i])
-                outs.append(self._in_order(y, i))
-            inputs.append(np.concatenate(outs, axis=-1))
-        d, ends = self._deltas(delta, inputs[-1], starts)
-        of_start: dict[int, State] = {}
-        of_weights: dict[int, list[Array]] = {}
+                y, _, made.tapes[i] = self._scan(self.in_order(made.inputs[-1], i), starts[i], weights[i])
+                outs.append(self.in_order(y, i))
+            made.inputs.append(np.concatenate(outs, axis=-1))
+        return made
+
+    def passes(self, delta: Any, x: Array, rest: tuple[Array, ...]) -> Passes:
+        """Forward and backward, remembering everything."""
+        made = self.ahead(x, rest)
+        d, ends = self._deltas(delta, made.inputs[-1], made.starts)
         for layer in reversed(range(self.num_layers)):
             parts = np.split(d, self._directions, axis=-1)
-            d = np.zeros_like(inputs[layer])
+            d = np.zeros_like(made.inputs[layer])
             for i, part in zip(self._of_layer(layer), parts, strict=True):
-                ordered = self._in_order(inputs[layer], i), self._in_order(part, i)
-                through, of_start[i], of_weights[i] = self._scan_back(*ordered, ends[i], tapes[i], weights[i])
-                d = d + self._in_order(through, i)
-        count = range(len(weights))
-        stacked = [None if rest[s] is None else np.stack([of_start[i][s] for i in count]) for s in range(self.states)]
-        return (d.swapaxes(0, 1) if self.batch_first else d, *stacked, *(g for i in count for g in of_weights[i]))
+                ordered = self.in_order(made.inputs[layer], i), self.in_order(part, i)
+                made.moments[i] = self._scan_back(*ordered, ends[i], made.tapes[i], made.weights[i])
+                through, made.of_start[i], made.of_weights[i] = self._summed(ordered[0], made.moments[i], made.tapes[i],
+                                                                             made.weights[i])
+                d = d + self.in_order(through, i)
+        made.of_x = d
+        return made
 
     def _scan(self, x: Array, state: State, weights: State) -> tuple[Array, State, list[Any]]:
         """One direction of one layer: all h (T, B, H), the last state, and the tape of (previous state, memory)."""
-        w_ih, w_hh, b_ih, b_hh, w_hr = self._named(weights)
+        w_ih, w_hh, b_ih, b_hh, w_hr = self.named(weights)
         outs, tape = [], []
         for x_t in x:
             new, memory = self.cell(x_t @ w_ih.T + b_ih, state[0] @ w_hh.T + b_hh, state)
@@ -122,26 +166,53 @@ class Recurrent(Operator):
             outs.append(state[0])
         return np.stack(outs), state, tape
 
-    def _scan_back(self, x: Array, d: Array, carried: State, tape: list[Any],
-                   weights: State) -> tuple[Array, State, list[Array]]:
-        """∂L/∂x, ∂L/∂(initial state) and ∂L/∂weights, from d = ∂L/∂y and `carried` = ∂L/∂(last state)."""
-        w_ih, w_hh, _, _, w_hr = self._named(weights)
-        dx, sums = np.zeros_like(x), [np.zeros_like(w) for w in weights]
+    def _scan_back(self, x: Array, d: Array, carried: State, tape: list[Any], weights: State) -> list[Moment]:
+        """What happens at each time, from d = ∂L/∂y and `carried` = ∂L/∂(last state); in the order of the times."""
+        _, w_hh, _, _, w_hr = self.named(weights)
+        found: list[Moment] = []
         for t in reversed(range(len(x))):
-            state, memory, wide = tape[t]
+            state, memory, _ = tape[t]
             dh = carried[0] + d[t]
-            if w_hr is not None:
-                sums[-1] += dh.T @ wide
-                dh = dh @ w_hr
-            da, dr, direct = self.cell_back((dh, *carried[1:]), memory, state)
-            dx[t] = da @ w_ih
-            sums[0] += da.T @ x[t]
-            sums[1] += dr.T @ state[0]
-            if self.has_biases:
-                sums[2] += da.sum(axis=0)
-                sums[3] += dr.sum(axis=0)
+            wide = dh if w_hr is None else dh @ w_hr
+            da, dr, direct = self.cell_back((wide, *carried[1:]), memory, state)
+            found.append(Moment(d[t], carried, wide, da, dr, direct))
             carried = (dr @ w_hh + direct[0], *direct[1:])
-        return dx, carried, sums
+        return found[::-1]
+
+    def _summed(self, x: Array, moments: list[Moment], tape: list[Any], weights: State) -> tuple[Array, State, list[Array]]:
+        """∂L/∂x, ∂L/∂(initial state) and ∂L/∂weights from what happened at each time."""
+        w_ih, w_hh, _, _, w_hr = self.named(weights)
+        dx, sums = np.zeros_like(x), [np.zeros_like(w) for w in weights]
+        for t, at in reversed(list(enumerate(moments))):
+            dx[t] = at.da @ w_ih
+            sums[0] += at.da.T @ x[t]
+            sums[1] += at.dr.T @ tape[t][0][0]
+            if self.has_biases:
+                sums[2] += at.da.sum(axis=0)
+                sums[3] += at.dr.sum(axis=0)
+            if w_hr is not None:
+                sums[-1] += (at.above + at.later[0]).T @ tape[t][2]
+        first = moments[0]
+        return dx, (first.dr @ w_hh + first.direct[0], *first.direct[1:]), sums
+
+    # --- written out (see _unrolled.py) --------------------------------------------------------------------------------
+
+    def gradients(self, *shapes: Shape | None) -> tuple[Gradient, ...]:
+        return _unrolled.gradients(self, *shapes)
+
+    def explain_value(self, at: tuple[int, ...], *arrays: Array) -> Working:
+        return _unrolled.explain_value(self, at, *arrays)
+
+    def explain_gradient(self, which: int, at: tuple[int, ...], delta: Any, *arrays: Array) -> Working:
+        return _unrolled.explain_gradient(self, which, at, delta, *arrays)
+
+    def time_text(self, memory: Any, kept: float, at: tuple[int, int]) -> tuple[str, float]:
+        """The gates and the state of one unit at one time, in numbers, and its h; `at` is (example, unit)."""
+        raise NotImplementedError
+
+    def gate_lines(self, sums: list[GateSum], kept: float) -> list[Line]:
+        """From the gates' sums to h, in numbers; `kept` is what the unit remembered (c for an LSTM, else h)."""
+        raise NotImplementedError
 
     # --- how the arrays are laid out -----------------------------------------------------------------------------------
 
@@ -153,11 +224,11 @@ class Recurrent(Operator):
         """Rows of the states (and sets of weights) of a layer: forward, then backward in time."""
         return range(layer * self._directions, (layer + 1) * self._directions)
 
-    def _in_order(self, x: Array, i: int) -> Array:
+    def in_order(self, x: Array, i: int) -> Array:
         """Reversed in time for the backward direction. Its own inverse."""
         return x[::-1] if self.bidirectional and i % 2 else x
 
-    def _named(self, weights: State) -> tuple[Any, ...]:
+    def named(self, weights: State) -> tuple[Any, ...]:
         """W_ih, W_hh, b_ih, b_hh (0 where there are none), W_hr (None where h is not projected)."""
         biases = weights[2:4] if self.has_biases else (0, 0)
         rest = weights[4 if self.has_biases else 2:]

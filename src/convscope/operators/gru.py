@@ -16,8 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from convscope.operators._elementwise import logistic
+from convscope.operators._lines import factor
 from convscope.operators._operator import Array
 from convscope.operators._recurrent import Recurrent, State
+from convscope.operators._unrolled import GateSum
+from convscope.operators._working import number
+from convscope.results import Line
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,24 @@ class GRU(Recurrent):
     arrays: ClassVar = ("x", "h0")  # then the weights
     formula: ClassVar = "h[t] = (1 − z)·n + z·h[t−1]"
     gates: ClassVar = 3
+    gate_names: ClassVar = ("u", "z", "n")
+
+    def time_text(self, memory: Any, kept: float, at: tuple[int, int]) -> tuple[str, float]:
+        u, z, n = (float(m[at]) for m in memory[:3])
+        h = (1 - z) * n + z * kept
+        return (f"u = {number(u)}, z = {number(z)}, n = {number(n)}; h = (1 − z)·n + z·h = "
+                f"{number(1 - z)}·{factor(n)} + {number(z)}·{factor(kept)} = {number(h)}", h)
+
+    def gate_lines(self, sums: list[GateSum], kept: float) -> list[Line]:
+        u, z = (float(logistic(np.asarray(s.total))) for s in sums[:2])
+        n = float(np.tanh(sums[2].of_x + u * sums[2].of_h))
+        h = (1 - z) * n + z * kept
+        return [
+            Line(f"u = σ({sums[0].text}) = {number(u)}", u),
+            Line(f"z = σ({sums[1].text}) = {number(z)}", z),
+            Line(f"n = tanh({number(sums[2].of_x)} + u·{factor(sums[2].of_h)}) = {number(n)}", n),
+            Line(f"h = (1 − z)·n + z·h = {number(1 - z)}·{factor(n)} + {number(z)}·{factor(kept)} = {number(h)}", h),
+        ]
 
     def cell(self, a: Array, r: Array, state: State) -> tuple[State, Any]:
         a_u, a_z, a_n = np.split(a, 3, axis=-1)

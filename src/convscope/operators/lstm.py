@@ -15,8 +15,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from convscope.operators._elementwise import logistic
+from convscope.operators._lines import factor
 from convscope.operators._operator import Array
 from convscope.operators._recurrent import Recurrent, State
+from convscope.operators._unrolled import GateSum
+from convscope.operators._working import number
+from convscope.results import Line
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,27 @@ class LSTM(Recurrent):
     formula: ClassVar = "c[t] = f·c[t−1] + i·g,  h[t] = o·tanh(c[t])"
     states: ClassVar = 2
     gates: ClassVar = 4
+    gate_names: ClassVar = ("i", "f", "g", "o")
+
+    def time_text(self, memory: Any, kept: float, at: tuple[int, int]) -> tuple[str, float]:
+        i, f, g, o, _ = (float(m[at]) for m in memory)
+        c = f * kept + i * g
+        h = o * float(np.tanh(c))
+        gates = ", ".join(f"{name} = {number(v)}" for name, v in zip(self.gate_names, (i, f, g, o), strict=True))
+        return (f"{gates}; c = f·c + i·g = {number(f)}·{factor(kept)} + {number(i)}·{factor(g)} = {number(c)}; "
+                f"h = o·tanh(c) = {number(h)}", h)
+
+    def gate_lines(self, sums: list[GateSum], kept: float) -> list[Line]:
+        i, f, o = (float(logistic(np.asarray(sums[k].total))) for k in (0, 1, 3))
+        g = float(np.tanh(sums[2].total))
+        c = f * kept + i * g
+        h = o * float(np.tanh(c))
+        return [
+            *(Line(f"{name} = {'tanh' if name == 'g' else 'σ'}({s.text}) = {number(v)}", v)
+              for name, s, v in zip(self.gate_names, sums, (i, f, g, o), strict=True)),
+            Line(f"c = f·c + i·g = {number(f)}·{factor(kept)} + {number(i)}·{factor(g)} = {number(c)}", c),
+            Line(f"h = o·tanh(c) = {number(o)}·{factor(float(np.tanh(c)))} = {number(h)}", h),
+        ]
 
     def cell(self, a: Array, r: Array, state: State) -> tuple[State, Any]:
         i, f, g, o = np.split(a + r, 4, axis=-1)

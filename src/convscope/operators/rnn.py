@@ -15,6 +15,9 @@ import numpy as np
 from convscope.errors import UsageError
 from convscope.operators._operator import Array, Shape
 from convscope.operators._recurrent import Recurrent, State
+from convscope.operators._unrolled import GateSum
+from convscope.operators._working import number
+from convscope.results import Line
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,17 @@ class RNN(Recurrent):
     @classmethod
     def read(cls, name: str, settings: dict[str, Any], shapes: tuple[Shape, ...]) -> Any:
         return super().read(name, settings | {"nonlinearity": name.removeprefix("rnn_")}, shapes)
+
+    def time_text(self, memory: Any, kept: float, at: tuple[int, int]) -> tuple[str, float]:
+        del kept
+        return f"h = {number(memory[at])}", float(memory[at])
+
+    def gate_lines(self, sums: list[GateSum], kept: float) -> list[Line]:
+        del kept
+        total = sums[0].total
+        h = float(np.tanh(total)) if self.nonlinearity == "tanh" else max(total, 0.0)
+        text = f"tanh({sums[0].text})" if self.nonlinearity == "tanh" else f"max({sums[0].text}, 0)"
+        return [Line(f"h = {text} = {number(h)}", h)]
 
     def cell(self, a: Array, r: Array, state: State) -> tuple[State, Any]:
         del state
