@@ -28,7 +28,7 @@ def all_operators() -> tuple[type[Operator], ...]:
     """Every operation, in the order of its files."""
     found: list[type[Operator]] = []
     for info in pkgutil.iter_modules(__path__):
-        if info.name.startswith("_"):
+        if info.name.startswith("_") or info.ispkg:  # the catalogue of mistakes is no operation
             continue
         module = importlib.import_module(f"{__name__}.{info.name}")
         classes = (v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Operator))

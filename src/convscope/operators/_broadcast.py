@@ -45,7 +45,8 @@ def copies_of(at: Sequence[int], shape: tuple[int, ...], out: tuple[int, ...]) -
     extra = len(out) - len(shape)
     free = [range(n) for n in out[:extra]]
     own = [range(m) if n == 1 else (i,) for i, n, m in zip(at, shape, out[extra:], strict=True)]
-    return np.array(list(product(*free, *own)), np.int64).reshape(-1, len(out))
+    places = list(product(*free, *own))
+    return np.array(places, np.int64).reshape(len(places), len(out))
 
 
 def source_of(place: Any, shape: tuple[int, ...]) -> Any:

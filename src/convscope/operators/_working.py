@@ -80,7 +80,8 @@ def place(name: str, at: Sequence[int]) -> str:
 
 def taken(values: Array, places: Array) -> Array:
     """The numbers (n,) of an array at places (n, axes)."""
-    return np.reshape(np.asarray(values)[tuple(np.asarray(places).T)], len(places))
+    values = np.asarray(values)
+    return values[tuple(np.asarray(places).T)] if values.ndim else np.full(len(places), values)
 
 
 def name_of(arrays: Sequence[str], which: int) -> str:

@@ -120,8 +120,9 @@ class Conv(Operator):
         apart = " with dilation − 1 zeros put between their weights," if any(w.dilation > 1 for w in windows) else ""
         flipped = "flipped" + ("", " in both axes", " in all axes")[len(windows) - 1]
         group = f", in {self.groups} groups" if self.groups > 1 else ""
-        to_x = (f"δ{spread} correlated in full with the kernels,{apart} {flipped}, in/out channels swapped{group}"
-                + ("; then the padding is cropped" if any(p or q for *_, p, q in axes) else ""))
+        to_x = f"δ{spread} correlated in full with the kernels,{apart} {flipped}, in/out channels swapped{group}"
+        to_x += "; what no window read gets 0" if "unread" in back else ""
+        to_x += "; then the padding is cropped" if "crop" in back else ""
         to_weight = f"x{', padded,' if any(p or q for *_, p, q in axes) else ''} correlated (valid) with δ{spread}"
         summed = f"{to_weight.rstrip(',')}{group}; summed over positions and over the batch"
         found = [Gradient("x", x, to_x, back, macs), Gradient("weight", weight, summed, sums, macs)]

@@ -122,7 +122,8 @@ class GlobalPool(Operator):
         for a, n in enumerate(x.shape):
             i = 0 if a in axes and not self.keepdim else next(kept)
             index.append(range(n) if a in axes else (i,))
-        places = np.array(list(product(*index)), np.int64).reshape(-1, x.ndim)
+        found = list(product(*index))
+        places = np.array(found, np.int64).reshape(len(found), x.ndim)
         return places, taken(x, places)
 
     def _axes(self, rank: int) -> tuple[int, ...]:
