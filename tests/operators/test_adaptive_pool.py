@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from convscope.errors import ShapeError
 from convscope.geometry import Window
 from convscope.operators.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 from tests.operators.support import supported
 
 AVERAGE = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from convscope.errors import ShapeError, UsageError
 from convscope.geometry import Window
 from convscope.operators.add import Add, RSub, Sub
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 
 PAIRS = [((2, 3, 4, 5), (2, 3, 4, 5)), ((2, 3, 4, 5), (3, 1, 1)), ((2, 3, 1, 1), (2, 3, 4, 5)),
          ((5,), (2, 5)), ((), (2, 3)), ((2, 1), (1, 3))]

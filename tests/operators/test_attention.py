@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from convscope.errors import ShapeError, UsageError
 from convscope.operators.attention import Attention
-from tests.operators.against_torch import close, hold, numbers
+from tests.operators.against_torch import close, numbers
+from tests.operators.explained import hold
 
 
 @settings(max_examples=50, deadline=None)

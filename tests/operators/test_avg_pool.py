@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from convscope.errors import ShapeError, UsageError
 from convscope.operators.avg_pool import AvgPool
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 from tests.operators.support import supported
 
 FUNCTIONS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from convscope.errors import ShapeError
 from convscope.geometry import Window
 from convscope.operators.concat import Concat, Stack
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,6 +1,7 @@
 """Convolution against torch, against loops, against a count by hand.
 
-Turns red if in conv.py `n // 2 for n in spans` becomes `n - n // 2 for n in spans` (the odd pixel of 'same' at the start).
+Turns red if in conv.py `n // 2 for n in spans` becomes `n - n // 2 for n in spans` (the odd pixel of 'same' at the start),
+or if in `_back_sizes` `− {before} − {after}` becomes `− {after} − {before}` (cropped at the wrong end).
 """
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from convscope.errors import ShapeError
 from convscope.operators.conv import Conv
 from tests import oracles
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
+from tests.operators.recipes import input_gradient, weight_gradient
 from tests.operators.support import supported
 
 FUNCTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -43,6 +46,52 @@ def test_forward_and_gradients_equal_torch(case):
     arguments = (conv.stride, conv.padding, conv.dilation, conv.groups)
     hold(conv, lambda x, w, b=None: function(x, w, b, *arguments), x, weight, bias)
     hold(conv, lambda x, w: function(x, w, None, *arguments), x, weight)
+
+
+@settings(max_examples=150, deadline=None)
+@given(convolutions())
+def test_the_printed_recipe_followed_literally_gives_the_gradients(case):
+    conv, x, weight, _ = case
+    delta = numbers(4, *conv.output_shape(x.shape, weight.shape))
+    to_x, to_weight = conv.gradients(x.shape, weight.shape)
+    expected = conv.backward(delta, x, weight)
+    assert (to_x.of, to_weight.of) == ("x", "weight")
+    np.testing.assert_allclose(input_gradient(to_x.sizes, delta, weight, conv.groups), expected[0], atol=1e-10)
+    np.testing.assert_allclose(weight_gradient(to_weight.sizes, delta, x, conv.groups), expected[1], atol=1e-10)
+
+
+def test_the_backward_pass_in_words_and_sizes():
+    to_x, to_weight, to_bias = Conv(4, 2).gradients((1, 3, 224, 224), (64, 3, 11, 11), (64,))
+    assert to_x.how == ("δ, stride − 1 zeros put between its numbers, correlated in full with the kernels, flipped in both "
+                        "axes, in/out channels swapped; what no window read gets 0; then the padding is cropped")
+    assert to_x.sizes == ("δ: (55 − 1)·4 + 1 = 217; full: 217 + 11 − 1 = 227; 1 unread: 227 + 1 = 228; "
+                          "crop: 228 − 2 − 2 = 224")
+    assert to_weight.sizes == ("x: 224 + 2 + 2 = 228; 1 unread: 228 − 1 = 227; δ: (55 − 1)·4 + 1 = 217; "
+                               "valid: 227 − 217 + 1 = 11")
+    assert to_bias.sizes == "55·55 = 3025 positions an image, 1 image"
+    assert to_x.macs == to_weight.macs == Conv(4, 2).macs((1, 3, 224, 224), (64, 3, 11, 11)) == 70_276_800
+    plain = Conv().gradients((1, 1, 28, 28), (1, 1, 5, 5))  # 28×28, 5×5, nothing else: nothing else is said
+    assert [g.sizes for g in plain] == ["full: 24 + 5 − 1 = 28", "valid: 28 − 24 + 1 = 5"]
+    wide = Conv(dilation=(1, 3)).gradients((1, 1, 9, 9), (1, 1, 3, 3))[1]
+    assert wide.sizes == ("rows: valid: 9 − 7 + 1 = 3; columns: valid: 9 − 3 + 1 = 7; dilation 3: every 3rd of 7 = 3")
+
+
+def test_one_value_and_one_delta_by_hand():
+    x, weight = np.arange(9.0).reshape(1, 1, 3, 3), np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
+    value = Conv().explain_value((0, 0, 1, 0), x, weight, np.array([0.5]))
+    assert value.terms.left_values.tolist() == [3, 4, 6, 7]  # the window's rows are not turned
+    assert value.terms.right_values.tolist() == [1, 2, 3, 4]
+    assert [line.text for line in value.lines] == ["Σ of 4 products = 57", "y = 57 + 0.5 (bias) = 57.5"]
+    delta = np.array([[[[1.0, 10.0], [100.0, 1000.0]]]])
+    back = Conv().explain_gradient(0, (0, 0, 1, 1), delta, x, weight)  # the centre lay under each weight once
+    pairs = zip(back.terms.left_values, back.terms.right_values, strict=True)
+    assert sorted(pairs) == [(1, 4), (10, 3), (100, 2), (1000, 1)]
+
+
+def test_a_window_names_its_place_in_the_whole_input():
+    grouped = Conv(2, 1, groups=2).explain_value((0, 3, 0, 1), numbers(1, 1, 4, 5, 5), numbers(2, 4, 2, 3, 3))
+    assert grouped.grids[0].start == (2, -1, 1)  # channels 2 and 3, one row in the padding, column 1
+    assert grouped.terms.left_at[:, 0].tolist() == [2] * 9 + [3] * 9
 
 
 def test_a_slow_twin_gives_the_same_numbers_and_the_same_count():

@@ -13,7 +13,8 @@ from convscope.errors import ShapeError
 from convscope.operators.conv import Conv
 from convscope.operators.conv_transpose import ConvTranspose
 from tests import oracles
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 from tests.operators.support import supported
 
 FUNCTIONS = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}

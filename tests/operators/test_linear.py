@@ -13,7 +13,8 @@ from convscope.errors import ShapeError
 from convscope.geometry import Window
 from convscope.operators.linear import AddMM, Linear
 from tests import oracles
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 
 
 @settings(max_examples=40, deadline=None)

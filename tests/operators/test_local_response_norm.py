@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from convscope.errors import ShapeError, UsageError
 from convscope.operators.local_response_norm import LocalResponseNorm
-from tests.operators.against_torch import SEEDS, close, hold, hold_differences, numbers
+from tests.operators.against_torch import SEEDS, close, hold_differences, numbers
+from tests.operators.explained import hold
 
 
 @settings(max_examples=40, deadline=None)

@@ -13,7 +13,8 @@ from convscope.errors import ShapeError
 from convscope.geometry import Window
 from convscope.operators.matmul import MatMul
 from tests import oracles
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 
 LEADS = [((), ()), ((2,), (2,)), ((2,), ()), ((), (3,)), ((1, 3), (2, 1)), ((2, 3), (3,))]
 

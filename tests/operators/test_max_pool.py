@@ -1,6 +1,7 @@
 """Max pooling against torch (values, indices, gradients), against loops.
 
-Turns red if in max_pool.py `self._framed(x, out, -np.inf)` becomes `self._framed(x, out, 0.0)` (padding beats negative pixels).
+Turns red if in max_pool.py `self._framed(x, out, -np.inf)` becomes `self._framed(x, out, 0.0)` (padding beats negative
+pixels).
 """
 
 import numpy as np
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from convscope.errors import ShapeError
 from convscope.operators.max_pool import MaxPool
 from tests import oracles
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 from tests.operators.support import supported
 
 FUNCTIONS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}

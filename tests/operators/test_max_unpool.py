@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from convscope.errors import ShapeError
 from convscope.operators.max_pool import MaxPool
 from convscope.operators.max_unpool import MaxUnpool
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 
 FUNCTIONS = {1: F.max_unpool1d, 2: F.max_unpool2d, 3: F.max_unpool3d}
 

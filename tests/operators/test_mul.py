@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from convscope.errors import UsageError
 from convscope.operators.mul import Div, Mul
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 from tests.operators.test_add import PAIRS
 
 FUNCTIONS = {Mul: torch.mul, Div: torch.div}

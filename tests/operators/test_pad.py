@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from convscope.errors import ShapeError, UsageError
 from convscope.geometry import Window
 from convscope.operators.pad import Pad
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 from tests.operators.support import supported
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from convscope.errors import ShapeError
 from convscope.geometry import Window
 from convscope.operators.permute import Permute, Transpose
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from convscope.errors import ShapeError
 from convscope.operators.pixel_shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 from tests.operators.support import supported
 
 SMALL = st.integers(1, 3)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from convscope.errors import ShapeError
 from convscope.geometry import Window
 from convscope.operators.slice import Select, Slice
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 from tests.operators.support import supported
 
 BOUND = st.one_of(st.none(), st.integers(-8, 8))

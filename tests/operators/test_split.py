@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from convscope.errors import ShapeError
 from convscope.operators.split import Split
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 from tests.operators.support import supported
 
 

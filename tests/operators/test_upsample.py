@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from convscope.errors import UsageError
 from convscope.geometry import Window
 from convscope.operators.upsample import Upsample
-from tests.operators.against_torch import hold, numbers
+from tests.operators.against_torch import numbers
+from tests.operators.explained import hold
 from tests.operators.support import supported
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
