@@ -70,6 +70,11 @@ def test_masks_differ_from_step_to_step() -> None:
                            for k in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, next_)
+    calls = (Call("drop", Dropout(0.5, train=False), (INPUT,)), Call("fc", Linear(), ("drop", "w")))
+    alike = Arrays(np.ones((32, 8)), np.zeros(32, np.int64))
+    box = GlassBox("drop", calls, {"w": RNG.normal(size=(2, 8))}, "fc", frozenset({"w"}))
+    _, run = train(box, alike, None, FitSettings(epochs=2, batch_size=16, optimizer="sgd", rate=0.0))
+    assert len(set(run.steps["loss"].tolist())) == 4  # same weights and images in every step: only the masks change
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
