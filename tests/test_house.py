@@ -63,11 +63,11 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "mechanics",
         "watch",
     ),
-    ("attributions", "features", "responses", "checks", "edits", "experiments", "zoo"),
+    ("attributions", "features", "responses", "equivalences", "checks", "edits", "experiments", "zoo"),
     ("actions", "atlas", "mechanics_maps", "mechanics_page", "pages", "pictures", "session", "training"),
     ("cli", "cli_mechanics", "console", "web", "__main__"),
 )
-LEAVES = ("attributions", "features", "responses")
+LEAVES = ("attributions", "features", "responses", "equivalences")
 NO_TORCH = (*LEVELS[0], *LEVELS[1])
 DOORS = {"cli", "cli_mechanics", "console", "web"}
 DOORS_MAY_IMPORT = {"actions", "draw", "registry", "fields", "results", "errors", "cli", "cli_mechanics", "console", "web"}
