@@ -53,10 +53,9 @@ class Report:
             severity = words.clean(finding.severity)
             where = f" in {words.clean(finding.where)}" if finding.where else ""
             yield Text("")
-            yield Text(severity, style=STYLES.get(finding.severity, "bold")).append(
-                f"{where}: {words.clean(finding.symptom)}", style="not bold default")
+            yield Text.assemble((severity, STYLES.get(finding.severity, "bold")), f"{where}: {words.clean(finding.symptom)}")
             for name, said in facts(finding):
-                yield Padding(Text(f"{name}: ", style="dim").append(said, style="not dim"), (0, 0, 0, 2))
+                yield Padding(Text.assemble((f"{name}: ", "dim"), said), (0, 0, 0, 2))
         listing = checked(self.result)
         if listing is not None:
             yield Text("")

@@ -17,14 +17,14 @@ from convscope.draw.panels import Panel
 from convscope.draw.words import clean
 
 PADDING = "·"
-GAP = 2  # columns between matrices that share a line
 RED, BLUE = "200, 40, 40", "40, 100, 210"  # above and below zero; see-through, so that they read on light and dark ground
 
 STYLE = """<style>
-.convscope-panels { display: flex; flex-wrap: wrap; gap: .6em; align-items: center; margin: .6em 0; overflow-x: auto }
+.convscope-panels { display: flex; flex-wrap: wrap; gap: .6em .9em; align-items: center; margin: .6em 0; overflow-x: auto }
 .convscope-panels table { border-collapse: collapse; font-size: .8em; font-variant-numeric: tabular-nums }
-.convscope-panels caption { caption-side: top; text-align: left; padding: .1em 0; font-size: 1.05em; opacity: .85 }
-.convscope-panels td { text-align: right; padding: .12em .4em; border: 1px solid rgba(128,128,128,.25); min-width: 2.2em }
+.convscope-panels caption { caption-side: top; text-align: left; padding: .1em 0; font-size: 1.05em; opacity: .85;
+ white-space: nowrap }
+.convscope-panels td { text-align: right; padding: .12em .4em; border: 1px solid rgba(128,128,128,.25); min-width: 2.6em }
 .convscope-panels td.outside { border-style: dashed; opacity: .55 }
 .convscope-panels td.marked { outline: 2px solid currentColor; outline-offset: -2px; font-weight: 700 }
 .convscope-panels .sign { font-size: 1.3em }
@@ -63,7 +63,7 @@ def beside(panels: Sequence[Panel], signs: Sequence[str], width: int) -> list[Te
     for stop in range(1, len(blocks) + 1):
         room = sum(_width(b) for b in blocks[start:stop + 1]) + sum(map(len, signs[start:stop + 1]))
         if stop == len(blocks) or room > width:
-            lines += _joined(blocks[start:stop], signs[start:stop])
+            lines += _joined(blocks[start:stop], [signs[start] if signs[start].strip() else "", *signs[start + 1:stop]])
             start = stop
     return lines
 

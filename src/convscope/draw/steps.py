@@ -15,7 +15,20 @@ from rich.text import Text
 
 from convscope.draw import matrices, raster, table, words
 from convscope.draw.listing import Column, Listing
-from convscope.draw.panels import ROUNDING, Panel, Part, agrees, around, channels, counted, other_grids, parts, place, products, total
+from convscope.draw.panels import (
+    ROUNDING,
+    Panel,
+    Part,
+    agrees,
+    around,
+    channels,
+    counted,
+    other_grids,
+    parts,
+    place,
+    products,
+    total,
+)
 from convscope.results import Grid, Line, Steps, Table
 
 if TYPE_CHECKING:
@@ -27,7 +40,8 @@ MOST_ROWS = 30  # rows of numbers in a text, over all matrices
 SIDE = 12  # the longest side of a matrix in a text or on a page
 EXCERPT = 6  # the side of what is shown of a larger one
 SIGNS = ("", " × ", " = ")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+|inf)(e[+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*(e[+-]?\d+)?|inf|nan)")
+_GOES_ON = ("+", "-", "·", "×", "/", "*", "^")  # the number is the first of several
 
 STYLE = """<style>
 .convscope-steps { line-height: 1.45; max-width: 100% }
@@ -108,7 +122,7 @@ def html(result: Steps) -> str:
     panels, large = small_grids(result)
     blocks = [matrices.html(part.panels, SIGNS) for part in shown]
     blocks += [_note(left_out(result, found, len(shown)))] if shown else []
-    blocks += [matrices.html(panels, ("",) * len(panels)), _note(legend(panels))] if panels else []
+    blocks += [matrices.html(panels, ("",) * len(panels)), _note(legend(panels, "framed"))] if panels else []
     blocks += [_note(extent(grid)) for grid in large]
     blocks += [terms_listing(result).html()] if result.terms is not None and len(result.terms.left_values) else []
     lines = "".join(f"<li>{escape(line)}</li>" for line in shortened(result.lines))
@@ -163,14 +177,16 @@ def shortened(lines: tuple[Line, ...], most: int = MOST_LINES) -> list[str]:
 
 
 def arithmetic(line: Line) -> str:
-    """A line that ends in its value, whether it was written down or not.
+    """A line that says its value: after the last '=', or added behind it.
 
-    >>> arithmetic(Line("y = 1 + 2", 3.0)), arithmetic(Line("y = 3", 3.0))
-    ('y = 1 + 2 = 3', 'y = 3')
+    >>> arithmetic(Line("y = 1 + 2", 3.0)), arithmetic(Line("y = 3 (bias)", 3.0)), arithmetic(Line("√(1 + 3)", 2.0))
+    ('y = 1 + 2 = 3', 'y = 3 (bias)', '√(1 + 3) = 2')
     """
     text = words.clean(line.text)
     tail = text.rpartition("=")[2].strip().replace("−", "-").replace(",", "")
-    if tail == "nan" or (_NUMBER.fullmatch(tail) and np.isclose(float(tail), line.value, rtol=1e-3, atol=0)):
+    found = _NUMBER.match(tail) if "=" in text else None
+    alone = found and not tail[found.end():].lstrip().startswith(_GOES_ON)
+    if found and alone and np.isclose(float(found.group()), line.value, rtol=1e-3, atol=0, equal_nan=True):
         return text
     return f"{text} = {words.number(line.value, 6)}"
 
@@ -213,9 +229,9 @@ def left_out(result: Steps, found: list[Part], shown: int) -> str:
     return "; ".join(part for part in (said, dots) if part)
 
 
-def legend(panels: list[Panel]) -> str:
-    """What stars and dots mean, where there are any."""
-    marks = ["* in play"] if any(panel.marked.any() and not panel.marked.all() for panel in panels) else []
+def legend(panels: list[Panel], mark: str = "*") -> str:
+    """What marks and dots mean, where there are any."""
+    marks = [f"{mark}: in play"] if any(panel.marked.any() and not panel.marked.all() for panel in panels) else []
     marks += ["· lies in the padding"] if any(panel.outside.any() for panel in panels) else []
     return "; ".join(marks)
 

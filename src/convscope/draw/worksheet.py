@@ -87,7 +87,7 @@ def _grids(result: Steps) -> list[Piece]:
             row = []
         row.append(panel)
     made += [_row(row)] if row else []
-    said = steps.legend(panels).replace("* in play", "framed: in play")
+    said = steps.legend(panels, "framed")
     return [*made, _lines([said], WIDE, colour=FAINT)] if said else made
 
 
