@@ -90,14 +90,18 @@ def input_gradient(sizes: str, delta: np.ndarray, weight: np.ndarray, groups: in
     return grad
 
 
-def weight_gradient(sizes: str, delta: np.ndarray, x: np.ndarray, groups: int) -> np.ndarray:
+def weight_gradient(sizes: str, delta: np.ndarray, x: np.ndarray, groups: int, padded_name: str = "x") -> np.ndarray:
+    """`padded_name`: what the text calls the array that is padded; of a transposed convolution it is δ, and x is spread."""
     axes = parts(sizes, x.ndim - 2)
+    spread_name = "δ" if padded_name == "x" else "x"
     for axis, said in enumerate(axes, start=2):
-        if "x" in said:
-            _, before, after = map(int, said["x"][0].split(" + "))
+        if padded_name in said:
+            _, *sides = said[padded_name][0].split(" + ")
+            before, after = map(int, sides if len(sides) == 2 else [sides[0].removeprefix("2·")] * 2)
             x = padded(x, axis, before, after)
-        x = x.take(range(said["unread"][1]), axis=axis) if "unread" in said else x
-        delta = spread(delta, axis, said["δ"][1]) if "δ" in said else delta
+        rest = said.get("unread", said.get("to"))  # 'not written to'
+        x = x if rest is None else x.take(range(rest[1]), axis=axis)
+        delta = spread(delta, axis, said[spread_name][1]) if spread_name in said else delta
     pairs = zip(np.split(x, groups, axis=1), np.split(delta, groups, axis=1), strict=True)
     # Images stand where channels stood, so that the correlation sums over them: (C, B, …) with (K, B, …).
     grad = np.concatenate([correlate(a.swapaxes(0, 1), d.swapaxes(0, 1)).swapaxes(0, 1) for a, d in pairs])

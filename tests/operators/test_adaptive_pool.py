@@ -14,7 +14,7 @@ from convscope.errors import ShapeError
 from convscope.geometry import Window
 from convscope.operators.adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool
 from tests.operators.against_torch import numbers
-from tests.operators.explained import hold
+from tests.operators.explained import hold, texts
 from tests.operators.support import supported
 
 AVERAGE = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
@@ -46,3 +46,16 @@ def test_counts_and_what_does_not_fit():
         AdaptiveMaxPool((2, 2)).output_shape((1, 2, 8))
     with pytest.raises(ShapeError, match="adaptive pooling needs"):
         AdaptiveAvgPool(2).output_shape((1, 2))
+
+
+def test_tiles_that_overlap():
+    x = np.arange(5.0).reshape(1, 1, 5)  # tiles 0 … 1, 1 … 3, 3 … 4
+    assert texts(AdaptiveAvgPool(3).explain_value((0, 0, 1), x)) == ["Σ of the tile's 3 numbers = 6", "y = 6 / 3 = 2"]
+    back = AdaptiveAvgPool(3).explain_gradient(0, (0, 0, 3), np.array([[[1.0, 30.0, 200.0]]]), x)
+    assert texts(back)[0] == "x[0, 0, 3] is read by 2 outputs"
+    assert back.terms.right_values == pytest.approx([1 / 3, 1 / 2])
+    assert back.value == pytest.approx(110)
+    lost = AdaptiveMaxPool(3).explain_gradient(0, (0, 0, 3), np.array([[[1.0, 30.0, 200.0]]]), x)
+    assert texts(lost)[:2] == ["x[0, 0, 3] won 1 of 2 windows that hold it",
+                               "lost at y[0, 0, 2]: x[0, 0, 4] won; its δ goes there"]
+    assert AdaptiveAvgPool(3).gradients((1, 1, 5))[0].sizes == "3 δ a map; tiles of 2 or 3 of 5 pixels"

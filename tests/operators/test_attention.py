@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from convscope.errors import ShapeError, UsageError
 from convscope.operators.attention import Attention
 from tests.operators.against_torch import close, numbers
-from tests.operators.explained import hold
+from tests.operators.explained import hold, hold_explained, texts
 
 
 @settings(max_examples=50, deadline=None)
@@ -50,3 +50,19 @@ def test_what_is_not_computed_is_said():
         Attention(enable_gqa=True).forward(q, q, q)
     with pytest.raises(ShapeError, match="query and key share E"):
         Attention().output_shape((1, 2, 3), (1, 2, 4), (1, 2, 4))
+
+
+def test_how_much_each_key_counts():
+    q, k, v = np.array([[[2.0]]]), np.array([[[0.0], [np.log(3.0) / 2]]]), np.array([[[4.0], [8.0]]])
+    value = Attention().explain_value((0, 0, 0), q, k, v)
+    assert texts(value) == ["key 0: scale · q·k = 0, after the softmax a = 0.25",
+                            "key 1: scale · q·k = 1.09861, after the softmax a = 0.75",
+                            "Σ of 2 products = 7", "y[0, 0, 0] = 7"]
+    boolean = np.ones((1, 2), bool)
+    with pytest.raises(UsageError, match=r"mask of Attention has no gradient.*choose among query, key, value"):
+        Attention().explain_gradient(3, (0, 0), np.ones((1, 1, 1)), q, k, v, boolean)
+
+
+def test_gradients_follow_broadcast_heads():
+    q, k, v, mask = numbers(1, 2, 3, 2, 4), numbers(2, 3, 5, 4), numbers(3, 2, 1, 5, 6), numbers(4, 2, 5)
+    hold_explained(Attention(), q, k, v, mask, places=6)

@@ -3,6 +3,7 @@
 Turns red if in avg_pool.py `np.minimum(start + w.kernel, n + w.padding)` becomes `start + w.kernel` (overhang is counted).
 """
 
+import numpy as np
 import pytest
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from convscope.errors import ShapeError, UsageError
 from convscope.operators.avg_pool import AvgPool
 from tests.operators.against_torch import numbers
-from tests.operators.explained import hold
+from tests.operators.explained import hold, texts
 from tests.operators.support import supported
 
 FUNCTIONS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
@@ -49,6 +50,29 @@ def test_windows_are_where_the_gradient_is(pool):
 
 def test_counts():
     assert AvgPool(2).macs((1, 6, 28, 28)) == AvgPool(2).parameters((1, 6, 28, 28)) == 0
+
+
+@pytest.mark.parametrize(("pool", "divisor"), [
+    (AvgPool(2), "n = 4 pixels"),
+    (AvgPool(2, padding=1), "n = 4: 1 pixel and 3 zeros of the padding"),
+    (AvgPool(2, padding=1, count_include_pad=False),
+     "n = 1: real pixels only (count_include_pad is off), 3 of 4 are padding"),
+    (AvgPool(2, divisor_override=5), "n = 5 (divisor_override)"),
+])
+def test_why_the_divisor_is_what_it_is(pool, divisor):
+    assert texts(pool.explain_value((0, 0, 0, 0), np.ones((1, 1, 4, 4))))[1] == divisor
+
+
+def test_what_hangs_over_the_padding_does_not_count():
+    pool, x = AvgPool(3, 2, 1, ceil_mode=True), np.ones((1, 1, 4, 4))  # the last window starts at 3 and needs 3 … 5
+    assert texts(pool.explain_value((0, 0, 2, 2), x)) == [
+        "Σ of the window's 1 number = 1",
+        "n = 4: 1 pixel and 3 zeros of the padding; 5 more hang over the padding (ceil_mode) and do not count",
+        "y = 1 / 4 = 0.25",
+    ]
+    (to_x,) = pool.gradients(x.shape)
+    assert to_x.sizes == "3·3 = 9 δ a map, δ/4 … δ/9 (fewer pixels at the border) to each of 3·3 pixels"
+
 
 
 def test_what_does_not_fit_is_said():

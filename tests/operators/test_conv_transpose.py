@@ -15,6 +15,7 @@ from convscope.operators.conv_transpose import ConvTranspose
 from tests import oracles
 from tests.operators.against_torch import numbers
 from tests.operators.explained import hold
+from tests.operators.recipes import weight_gradient
 from tests.operators.support import supported
 
 FUNCTIONS = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -62,6 +63,26 @@ def test_aten_convolution_says_by_a_flag_which_it_is():
     assert ConvTranspose.read("convolution", settings_, ()) == Conv((2,), (1,), (1,), 1)
     transposed = ConvTranspose.read("convolution", settings_ | {"transposed": True}, ())
     assert transposed == ConvTranspose((2,), (1,), (0,), (1,), 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(convolutions())
+def test_the_printed_recipe_gives_the_gradient_of_the_weights(case):
+    op, x, weight, _ = case
+    delta = numbers(4, *op.output_shape(x.shape, weight.shape))
+    _, to_weight = op.gradients(x.shape, weight.shape)
+    # δ and x in each other's place; 'δ: 7 + 2·1 = 9' pads by 1 on both sides
+    grad = weight_gradient(to_weight.sizes, x, delta, op.groups, padded_name="δ")
+    np.testing.assert_allclose(grad, op.backward(delta, x, weight)[1], atol=1e-10)
+
+
+def test_the_backward_pass_in_sizes():
+    to_x, to_weight, to_bias = ConvTranspose(2, 1).gradients((2, 3, 4, 4), (3, 2, 3, 3), (2,))
+    assert to_x.sizes == "⌊(7 + 2·1 − 3)/2⌋ + 1 = 4"  # the ordinary convolution that it is the transpose of
+    assert to_weight.sizes == "δ: 7 + 2·1 = 9; x: (4 − 1)·2 + 1 = 7; valid: 9 − 7 + 1 = 3"
+    assert to_bias.sizes == "7·7 = 49 positions an image, 2 images"
+    assert to_x.macs == to_weight.macs == ConvTranspose(2, 1).macs((2, 3, 4, 4), (3, 2, 3, 3))
+
 
 
 def test_what_does_not_fit_is_said():

@@ -16,6 +16,7 @@ from convscope import operators
 from convscope.errors import ShapeError, UsageError
 from convscope.operators.dropout import Dropout
 from tests.operators.against_torch import SEEDS, close, hold_differences, numbers
+from tests.operators.explained import hold_explained, texts
 
 
 @settings(max_examples=30, deadline=None)
@@ -69,3 +70,13 @@ def test_errors() -> None:
         Dropout().forward(np.ones(3), np.ones(2))
     with pytest.raises(UsageError, match=r"a share p = 1\.5.*must lie in 0 … 1"):
         Dropout(1.5)
+
+
+def test_worked_out() -> None:
+    x, mask = np.array([3.0, 5.0]), np.array([True, False])
+    assert texts(Dropout(0.25).explain_value((0,), x, mask)) == ["kept: y = x[0] / (1 − p) = 3 / 0.75 = 4"]
+    assert texts(Dropout(0.25).explain_gradient(0, (1,), x, x, mask)) == ["∂L/∂x[1] = 0: this unit is silent"]
+    outside = Dropout(train=False).explain_value((1,), x)
+    assert texts(outside) == ["y = x[1] = 5: outside training dropout hands everything on"]
+    hold_explained(Dropout(0.3), numbers(0, 3, 4), Dropout(0.3).mask((3, 4), seed=0))
+    assert Dropout(0.2).gradients((3, 4), (3, 4))[0].sizes == "factor 1/(1 − 0.2) = 1.25"

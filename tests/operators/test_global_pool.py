@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from convscope.geometry import Window
 from convscope.operators.global_pool import GlobalPool
 from tests.operators.against_torch import numbers
-from tests.operators.explained import hold
+from tests.operators.explained import hold, texts
 from tests.operators.support import supported
 
 FUNCTIONS = {"mean": torch.mean, "sum": torch.sum, "amax": torch.amax}
@@ -42,3 +42,15 @@ def test_windows():
 def test_read_takes_the_kind_from_the_name():
     assert GlobalPool.read("mean", {"dim": [2, 3], "keepdim": True}, ((1, 8, 7, 7),)) == GlobalPool("mean", (2, 3), True)
     assert GlobalPool.read("sum", {"dim": None}, ((1, 8),)) == GlobalPool("sum", None)
+
+
+def test_shares_in_words():
+    x, delta = np.array([[[[1.0, 4.0], [4.0, 3.0]]]]), np.array([[6.0]])
+    assert texts(GlobalPool("mean", (2, 3)).explain_value((0, 0), x)) == ["Σ of 4 numbers = 12", "y = 12 / 4 = 3"]
+    mean = GlobalPool("mean", (2, 3)).explain_gradient(0, (0, 0, 1, 1), delta, x)
+    assert texts(mean) == ["∂L/∂x[0, 0, 1, 1] = δ[0, 0] / 4 = 6 / 4 = 1.5"]
+    shared = GlobalPool("amax", (2, 3)).explain_gradient(0, (0, 0, 0, 1), delta, x)
+    assert texts(shared) == ["∂L/∂x[0, 0, 0, 1] = δ[0, 0] / 2 (shared by 2 largest) = 3"]
+    small = GlobalPool("amax", (2, 3)).explain_gradient(0, (0, 0, 0, 0), delta, x)
+    assert texts(small) == ["x[0, 0, 0, 0] = 1 is not the largest: ∂L/∂x[0, 0, 0, 0] = 0"]
+    assert GlobalPool("mean", (2, 3)).gradients(x.shape)[0].sizes == "n = 2·2 = 4: each gets δ/4"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from convscope.errors import ShapeError, UsageError
 from convscope.operators.local_response_norm import LocalResponseNorm
 from tests.operators.against_torch import SEEDS, close, hold_differences, numbers
-from tests.operators.explained import hold
+from tests.operators.explained import hold, texts
 
 
 @settings(max_examples=40, deadline=None)
@@ -48,3 +48,10 @@ def test_errors() -> None:
         LocalResponseNorm(3).forward(np.ones((2, 3)))
     with pytest.raises(UsageError, match=r"a window of 0 channels.*at least 1"):
         LocalResponseNorm(0).forward(np.ones((2, 3, 4)))
+
+
+def test_worked_out_in_three_lines() -> None:
+    x = np.array([[[1.0], [2.0], [2.0]]])
+    assert texts(LocalResponseNorm(3, alpha=3.0, beta=0.5, k=0.0).explain_value((0, 1, 0), x)) == [
+        "Σ of the squares of 3 channels (0 … 2) = 9", "D = k + alpha/size · Σ = 0 + 3/3 · 9 = 9",
+        "y = x / D^beta = 2 / 9^0.5 = 0.666667"]

@@ -15,7 +15,7 @@ from convscope.errors import ShapeError
 from convscope.operators.max_pool import MaxPool
 from tests import oracles
 from tests.operators.against_torch import numbers
-from tests.operators.explained import hold
+from tests.operators.explained import hold, texts
 from tests.operators.support import supported
 
 FUNCTIONS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -76,6 +76,54 @@ def test_sizes_and_counts():
 @pytest.mark.parametrize("pool", [MaxPool(3, 2, 1), MaxPool((2, 3)), MaxPool(2, 1, 0, 2), MaxPool(3, 2, 0, 1, True)])
 def test_gradients_stay_within_the_windows(pool):
     supported(pool, numbers(1, 2, 3, 8, 10), exact=False)
+
+
+def test_the_winner_is_marked_and_of_equal_ones_the_first_in_row_order():
+    x = np.array([[[[1.0, 5.0, 0.0], [5.0, 2.0, 7.0], [0.0, 0.0, 7.0]]]])
+    tie = MaxPool(2, 1).explain_value((0, 0, 0, 0), x)
+    assert texts(tie) == [
+        "the window of y[0, 0, 0, 0]: rows 0 … 1, columns 0 … 1: 4 numbers",
+        "2 of them are equally large: the first in row order wins",
+        "y = the largest of them = x[0, 0, 0, 1] = 5",
+    ]
+    (window,) = tie.grids
+    assert window.values.tolist() == [[[1, 5], [5, 2]]]
+    assert window.marked == ((0, 0, 1),)
+    corner = MaxPool(3, 2, 1).explain_value((0, 0, 0, 1), x)
+    assert texts(corner)[0] == ("the window of y[0, 0, 0, 1]: rows 0 … 1, columns 1 … 2: 4 numbers; "
+                                "5 of its 9 cells lie in the padding and cannot win")
+    assert corner.grids[0].start == (0, 0, 1)
+    spread = MaxPool((2, 1), 1, 0, 2).explain_value((0, 0, 0, 0), x)
+    assert texts(spread)[0] == "the window of y[0, 0, 0, 0]: rows 0 … 2 in steps of 2, columns 0: 2 numbers"
+    assert spread.grids[0].step == (1, 2, 2)
+
+
+def test_a_pixel_gets_delta_from_the_windows_it_won_only():
+    x = np.array([[[[1.0, 5.0, 0.0], [5.0, 2.0, 7.0], [0.0, 0.0, 7.0]]]])
+    delta = np.array([[[[1.0, 10.0], [100.0, 1000.0]]]])
+    centre = MaxPool(2, 1).explain_gradient(0, (0, 0, 1, 0), delta, x)
+    assert texts(centre) == [
+        "x[0, 0, 1, 0] won 1 of 2 windows that hold it",
+        "lost at y[0, 0, 0, 0]: x[0, 0, 0, 1] won; its δ goes there",  # the other 5 came first
+        "Σ of 1 product = 100",
+        "∂L/∂x[0, 0, 1, 0] = 100",
+    ]
+    twice = MaxPool(2, 1).explain_gradient(0, (0, 0, 1, 2), delta, x)
+    assert texts(twice)[0] == "x[0, 0, 1, 2] won 2 of 2 windows that hold it"
+    assert twice.value == 1010
+    assert set(twice.grids[0].marked) == {(0, 0, 1), (0, 1, 1)}
+    never = MaxPool(2, 1).explain_gradient(0, (0, 0, 1, 1), delta, x)
+    assert texts(never)[0] == "x[0, 0, 1, 1] won 0 of 4 windows that hold it"
+    assert texts(never)[-1] == "∂L/∂x[0, 0, 1, 1] = 0: it won nowhere"
+    unread = MaxPool(2).explain_gradient(0, (0, 0, 2, 2), np.ones((1, 1, 1, 1)), x)
+    assert texts(unread) == ["x[0, 0, 2, 2] won 0 of 0 windows that hold it", "∂L/∂x[0, 0, 2, 2] = 0: it won nowhere"]
+
+
+def test_the_backward_pass_in_sizes():
+    (to_x,) = MaxPool(3, 2).gradients((1, 96, 55, 55))
+    assert to_x.sizes == "27·27 = 729 δ a map, each to 1 of 3·3 pixels"
+    assert to_x.macs == 0
+
 
 
 def test_what_does_not_fit_is_said():

@@ -14,7 +14,7 @@ from convscope.errors import ShapeError
 from convscope.operators.max_pool import MaxPool
 from convscope.operators.max_unpool import MaxUnpool
 from tests.operators.against_torch import numbers
-from tests.operators.explained import hold
+from tests.operators.explained import hold, texts
 
 FUNCTIONS = {1: F.max_unpool1d, 2: F.max_unpool2d, 3: F.max_unpool3d}
 
@@ -40,6 +40,16 @@ def test_of_two_values_at_one_place_the_last_stays():
     y = MaxUnpool((3,)).forward(np.array([[[1.0, 2.0]]]), np.array([[[1, 1]]]))
     assert y.tolist() == [[[0.0, 2.0, 0.0]]]
     assert torch.tensor(y).shape == (1, 1, 3)
+
+
+def test_values_that_share_a_place_all_get_its_delta():
+    x, indices, delta = np.array([[[1.0, 2.0]]]), np.array([[[1, 1]]]), np.array([[[0.0, 7.0, 0.0]]])
+    assert texts(MaxUnpool((3,)).explain_gradient(0, (0, 0, 0), delta, x, indices)) == [
+        "indices[0, 0, 0] = 1, which is y[0, 0, 1]", "2 values were put there; the last stayed, and each gets its δ",
+        "∂L/∂x[0, 0, 0] = δ[0, 0, 1] = 7"]
+    assert texts(MaxUnpool((3,)).explain_value((0, 0, 1), x, indices)) == ["y[0, 0, 1] = x[0, 0, 1] = 2"]
+    assert texts(MaxUnpool((3,)).explain_value((0, 0, 0), x, indices)) == ["y[0, 0, 0] was not in x: it is filled with 0"]
+
 
 
 def test_what_does_not_fit_is_said():

@@ -3,6 +3,7 @@
 Turns red if in pad.py the reflection `(n - 1) - np.abs(…)` becomes `n - np.abs(…)` (the edge pixel repeated).
 """
 
+import numpy as np
 import pytest
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
@@ -12,7 +13,7 @@ from convscope.errors import ShapeError, UsageError
 from convscope.geometry import Window
 from convscope.operators.pad import Pad
 from tests.operators.against_torch import numbers
-from tests.operators.explained import hold
+from tests.operators.explained import hold, texts
 from tests.operators.support import supported
 
 
@@ -61,3 +62,13 @@ def test_what_does_not_fit_is_said(pad, shape, message):
 def test_an_unknown_mode_is_said():
     with pytest.raises(UsageError, match="modes are constant, reflect, replicate, circular"):
         Pad((1, 1), "mirror")
+
+
+def test_copies_add_up_and_constants_are_dropped():
+    x, delta = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0, 100.0, 1000.0, 10000.0]]])
+    mirrored = Pad((1, 1), "reflect").explain_gradient(0, (0, 0, 1), delta, x)
+    assert texts(mirrored)[0] == "x[0, 0, 1] was copied to 3 places of y"
+    assert mirrored.value == 1 + 100 + 10000
+    assert texts(Pad((1, 1), value=2.0).explain_value((0, 0, 0), x)) == ["y[0, 0, 0] was not in x: it is filled with 2"]
+    assert texts(Pad((1, 1), value=-np.inf).explain_value((0, 0, 1), x)) == ["y[0, 0, 1] = x[0, 0, 0] = 1"]
+    assert Pad((1, 2, 0, 0)).gradients((1, 1, 4, 5))[0].sizes == "8 − 1 − 2 = 5"

@@ -3,6 +3,7 @@
 Turns red if in upsample.py `n / m if factor is None else 1 / factor` becomes `n / m` (a fractional scale is ignored).
 """
 
+import numpy as np
 import pytest
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
@@ -12,7 +13,7 @@ from convscope.errors import UsageError
 from convscope.geometry import Window
 from convscope.operators.upsample import Upsample
 from tests.operators.against_torch import numbers
-from tests.operators.explained import hold
+from tests.operators.explained import hold, texts
 from tests.operators.support import supported
 
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -78,3 +79,9 @@ def test_an_unknown_mode_or_no_size_is_said():
         Upsample((2, 2), mode="bicubic")
     with pytest.raises(UsageError, match="give output_size or scale_factors"):
         Upsample()
+
+
+def test_where_an_output_looks():
+    value = Upsample((4,), mode="linear").explain_value((0, 0, 1), np.array([[[1.0, 3.0]]]))
+    assert texts(value) == ["positions: 1 of y looks at 0.75·0 + 0.25·1 = 0.25 of x", "Σ of 2 products = 1.5", "y = 1.5"]
+    assert Upsample((4, 2)).gradients((1, 1, 2, 2))[0].sizes == "rows: 4 → 2; columns: 2 → 2"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from convscope.operators._window_terms import with_channel
-from convscope.operators._working import place, sum_lines, taken, terms
+from convscope.operators._working import many, place, sum_lines, taken, terms
 from convscope.results import Line, Terms
 
 
@@ -45,7 +45,7 @@ def gradient_terms(at: tuple[int, ...], delta: Any, matrices: Iterable[Any]) -> 
     b, c, *p = at
     places, factors = _meeting([matrix[:, a] for matrix, a in zip(matrices, p, strict=True)])
     made = terms((f"δ[{b}]", with_channel(c, places), taken(delta[b, c], places)), ("factor", places, factors))
-    read = Line(f"{place('x', at)} is read by {len(places)} output{'' if len(places) == 1 else 's'}", float(len(places)))
+    read = Line(f"{place('x', at)} is read by {many(len(places), 'output')}", float(len(places)))
     return (read, *sum_lines(made, f"∂L/∂{place('x', at)}")), made
 
 

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
 
+from convscope.operators._lines import count
 from convscope.operators._window_terms import axis_names
-from convscope.operators._working import Working, number, place, sum_lines, taken, terms
+from convscope.operators._working import Working, many, number, place, sum_lines, taken, terms
 from convscope.results import Grid, Line
 
 Lengths = list[tuple[int, int, int]]  # per axis: the first pixel of a window, the one behind its last, their distance
@@ -28,7 +28,7 @@ def value_of_winner(at: tuple[int, ...], x: Any, winner: int, window: Lengths, c
     spans = ", ".join(f"{name} {_span(*length)}" for name, length in zip(names, window, strict=True))
     outside = cells - pixels.size
     padding = f"; {outside} of its {cells} cells lie in the padding and cannot win" if outside else ""
-    lines = [Line(f"the window of {place('y', at)}: {spans}: {pixels.size} numbers{padding}", float(pixels.size))]
+    lines = [Line(f"the window of {place('y', at)}: {spans}: {many(pixels.size, 'number')}{padding}", float(pixels.size))]
     if equal > 1:
         lines.append(Line(f"{equal} of them are equally large: the first in row order wins", float(equal)))
     lines.append(Line(f"y = the largest of them = {place('x', (b, c, *won))} = {number(value)}", value))
@@ -45,8 +45,8 @@ def gradient_of_winner(at: tuple[int, ...], delta: Any, winners: Any, holding: A
     mine = taken(winners, holding) == me
     places = np.asarray(holding)[mine]
     what = f"∂L/∂{place('x', at)}"
-    lines = [Line(f"{place('x', at)} won {len(places)} of {len(holding)} window{'' if len(holding) == 1 else 's'} "
-                  "that hold it", float(len(places)))]
+    lines = [Line(f"{place('x', at)} won {len(places)} of {many(len(holding), 'window')} that hold it",
+                  float(len(places)))]
     lines += [Line(f"lost at {place('y', (b, c, *lost))}: {_winner_at(x, b, c, sizes)} won; its δ goes there", 0.0)
               for lost, x in zip(np.asarray(holding)[~mine][:4], taken(winners, holding)[~mine][:4], strict=True)]
     values = taken(delta[b, c], places)
@@ -59,7 +59,7 @@ def gradient_of_winner(at: tuple[int, ...], delta: Any, winners: Any, holding: A
 
 def winners_back(kernel: tuple[int, ...], out: tuple[int, ...]) -> str:
     """How many deltas go to how many pixels: '27·27 = 729 δ a map, each to 1 of 3·3 pixels'."""
-    return f"{'·'.join(map(str, out))} = {prod(out)} δ a map, each to 1 of {'·'.join(map(str, kernel))} pixels"
+    return f"{count(out)} δ a map, each to 1 of {'·'.join(map(str, kernel))} pixels"
 
 
 def _span(first: int, stop: int, step: int) -> str:

@@ -50,6 +50,15 @@ def plus(value: float) -> str:
     return f" − {number(-value)}" if value < 0 else f" + {number(value)}"
 
 
+def many(n: int, thing: str) -> str:
+    """'1 pixel', '2 pixels'.
+
+    >>> many(1, "pixel"), many(3, "pixel")
+    ('1 pixel', '3 pixels')
+    """
+    return f"{n} {thing}" + ("" if n == 1 else "s")
+
+
 def ordinal(n: int) -> str:
     """'2nd', '3rd', '11th'.
 
@@ -115,7 +124,7 @@ def sum_lines(made: Terms, what: str, offset: float = 0.0, offset_name: str = "b
             some = products[np.asarray(parts) == group]
             lines.append(Line(f"{part} {group}: Σ of {len(some)} products = {number(some.sum())}", float(some.sum())))
     total = float(products.sum())
-    lines.append(Line(f"Σ of {len(products)} product{'' if len(products) == 1 else 's'} = {number(total)}", total))
+    lines.append(Line(f"Σ of {many(len(products), 'product')} = {number(total)}", total))
     if offset_name and offset != 0.0:
         lines.append(Line(f"{what} = {number(total)}{plus(offset)} ({offset_name}) = {number(total + offset)}",
                           total + offset))

@@ -16,6 +16,7 @@ import numpy as np
 
 from convscope.geometry import WHOLE, Window
 from convscope.operators import _separable
+from convscope.operators._lines import count
 from convscope.operators._operator import Operator, Shape
 from convscope.operators._window_terms import axis_by_axis
 from convscope.operators._windows import Numbers, per_axis, require_rank
@@ -50,7 +51,7 @@ def _tile_sizes(sizes: Shape, out: Shape) -> str:
         lengths = {stop - start for start, stop in spans(n, m)}
         few, many = min(lengths), max(lengths)
         each.append(f"tiles of {few if few == many else f'{few} or {many}'} of {n} pixels")
-    return f"{'·'.join(map(str, out))} = {prod(out)} δ a map; {axis_by_axis(each)}"
+    return f"{count(out)} δ a map; {axis_by_axis(each)}"
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ class AdaptiveAvgPool(Operator):
         made = _separable.value_terms(at, x, self._matrices(x.shape))
         pixels = x[(b, c, *(slice(*length) for length in tile))]
         total, value = float(pixels.sum()), float(made.products.sum())
-        counts = "·".join(str(n) for n in pixels.shape)
-        lines = (Line(f"Σ of the tile's {counts} numbers = {number(total)}", total),
+        counts = "·".join(map(str, pixels.shape))
+        lines = (Line(f"Σ of the tile's {counts} number{'' if counts == '1' else 's'} = {number(total)}", total),
                  Line(f"y = {number(total)} / {pixels.size} = {number(value)}", value))
         grid = Grid(f"tile of x[{b}]", pixels[None], (c, *(first for first, _, _ in tile)))
         return Working(self.formula, lines, made, (grid,))

@@ -11,17 +11,17 @@ Source: LeCun et al. 1998, "Gradient-based learning applied to document recognit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
 
 from convscope.errors import UsageError
 from convscope.geometry import Window
+from convscope.operators._lines import count
 from convscope.operators._operator import Operator, Shape
 from convscope.operators._window_terms import fed_by, window_grid, window_of, with_channel
 from convscope.operators._windows import Numbers, add_back, cropped, cut, padded, pooled_shape, pooling_windows
-from convscope.operators._working import Working, number, place, sum_lines, taken, terms
+from convscope.operators._working import Working, many, number, place, sum_lines, taken, terms
 from convscope.results import Gradient, Grid, Line
 
 
@@ -79,7 +79,7 @@ class AvgPool(Operator):
         divisors = self._divisors(x)
         least, most = int(divisors.min()), int(divisors.max())
         share = f"δ/{most}" if least == most else f"δ/{least} … δ/{most} (fewer pixels at the border)"
-        sizes = (f"{'·'.join(map(str, out))} = {prod(out)} δ a map, {share} to each of "
+        sizes = (f"{count(out)} δ a map, {share} to each of "
                  f"{'·'.join(str(w.kernel) for w in windows)} pixels")
         return (Gradient("x", x, "each δ is divided by its window's count and given to all its pixels; shares of windows "
                          "that overlap add up", sizes),)
@@ -93,7 +93,7 @@ class AvgPool(Operator):
         made = terms((f"x[{b}]", with_channel(c, places[inside]), values),
                      ("1/n", places[inside] - places[0], np.full(len(values), 1 / divisor)))
         total, value = float(values.sum()), float(made.products.sum())
-        lines = (Line(f"Σ of the window's {len(values)} numbers = {number(total)}", total),
+        lines = (Line(f"Σ of the window's {many(len(values), 'number')} = {number(total)}", total),
                  Line(f"n = {self._counted(len(places), len(values), divisor)}", divisor),
                  Line(f"y = {number(total)} / {number(divisor)} = {number(value)}", value))
         return Working(self.formula, lines, made, (window_grid(f"window of x[{b}]", x[b, c:c + 1], i, windows, c),))
@@ -103,7 +103,7 @@ class AvgPool(Operator):
         places, _ = fed_by(p, self.windows(x.shape), delta.shape[2:])
         factors = 1 / taken(self._divisors(x.shape), places)
         made = terms((f"δ[{b}]", with_channel(c, places), taken(delta[b, c], places)), ("1/n", places, factors))
-        held = Line(f"{place('x', at)} lies in {len(places)} window{'' if len(places) == 1 else 's'}", float(len(places)))
+        held = Line(f"{place('x', at)} lies in {many(len(places), 'window')}", float(len(places)))
         grid = Grid(f"δ[{b}]", delta[b, c][None], (c, *(0,) * len(p)), marked=tuple((0, *map(int, q)) for q in places))
         return Working(self.backward_formula, (held, *sum_lines(made, f"∂L/∂{place('x', at)}")), made, (grid,))
 
@@ -112,12 +112,12 @@ class AvgPool(Operator):
         if self.divisor_override is not None:
             return f"{number(divisor)} (divisor_override)"
         if pixels == cells:
-            return f"{number(divisor)} pixels"
+            return many(int(divisor), "pixel")
         if not self.count_include_pad:
             return f"{number(divisor)}: real pixels only (count_include_pad is off), {cells - pixels} of {cells} are padding"
         over = cells - int(divisor)
         beyond = f"; {over} more hang over the padding (ceil_mode) and do not count" if over else ""
-        return f"{number(divisor)}: {pixels} pixels and {int(divisor) - pixels} zeros of the padding{beyond}"
+        return f"{number(divisor)}: {many(pixels, 'pixel')} and {many(int(divisor) - pixels, 'zero')} of the padding{beyond}"
 
     def _layout(self, x: Shape) -> tuple[Shape, Shape, Shape, Shape]:
         """Kernel, stride, pixels before and after: just as many that all windows, and no more, fit."""

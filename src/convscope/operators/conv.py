@@ -23,7 +23,7 @@ from convscope.operators._lines import count
 from convscope.operators._operator import Operator, Shape
 from convscope.operators._window_terms import at_places, axis_by_axis, fed_by, under, window_grid, window_of, with_channel
 from convscope.operators._windows import Numbers, add_back, cropped, cut, padded, per_axis, require_rank
-from convscope.operators._working import Working, ordinal, sum_lines, terms
+from convscope.operators._working import Working, many, ordinal, sum_lines, terms
 from convscope.results import Gradient, Grid
 
 
@@ -128,7 +128,7 @@ class Conv(Operator):
         found = [Gradient("x", x, to_x, back, macs), Gradient("weight", weight, summed, sums, macs)]
         if bias is not None:
             found.append(Gradient("bias", bias, "δ summed over positions and over the batch",
-                                  f"{count(out[2:])} positions an image, {x[0]} image{'' if x[0] == 1 else 's'}"))
+                                  f"{count(out[2:])} positions an image, {many(x[0], 'image')}"))
         return tuple(found)
 
     def explain_value(self, at: tuple[int, ...], x: Any, weight: Any, bias: Any = None) -> Working:

@@ -23,7 +23,7 @@ from convscope.operators._lines import count
 from convscope.operators._operator import Operator, Shape
 from convscope.operators._window_terms import axis_by_axis
 from convscope.operators._windows import Numbers, per_axis, require_rank
-from convscope.operators._working import Working, ordinal, place, sum_lines, taken, terms
+from convscope.operators._working import Working, many, ordinal, place, sum_lines, taken, terms
 from convscope.operators.conv import Conv
 from convscope.results import Gradient, Grid, Line, Terms
 
@@ -103,7 +103,7 @@ class ConvTranspose(Operator):
                      "summed over positions and over the batch", sums, macs)]
         if bias is not None:
             found.append(Gradient("bias", bias, "δ summed over positions and over the batch",
-                                  f"{count(out[2:])} positions an image, {x[0]} image{'' if x[0] == 1 else 's'}"))
+                                  f"{count(out[2:])} positions an image, {many(x[0], 'image')}"))
         return tuple(found)
 
     def explain_value(self, at: tuple[int, ...], x: Any, weight: Any, bias: Any = None) -> Working:

@@ -16,7 +16,7 @@ import numpy as np
 
 from convscope.geometry import WHOLE, Window
 from convscope.operators._operator import Operator, Shape
-from convscope.operators._working import Working, number, place, taken, terms
+from convscope.operators._working import Working, many, number, place, taken, terms
 from convscope.results import Gradient, Line
 
 
@@ -86,12 +86,12 @@ class GlobalPool(Operator):
             equal = int((values == value).sum())
             first = place("x", places[int((values == value).argmax())])
             tie = f" ({equal} are equally large)" if equal > 1 else ""
-            return Working(self.formula, (Line(f"{n} numbers", float(n)),
+            return Working(self.formula, (Line(many(n, "number"), float(n)),
                                           Line(f"y = the largest = {first} = {number(value)}{tie}", value)))
         factor = 1 / n if self.kind == "mean" else 1.0
         made = terms(("x", places, values), ("1/n" if self.kind == "mean" else "1", places, np.full(n, factor)))
         total, value = float(values.sum()), float(made.products.sum())
-        lines = [Line(f"Σ of {n} numbers = {number(total)}", total)]
+        lines = [Line(f"Σ of {many(n, 'number')} = {number(total)}", total)]
         if self.kind == "mean":
             lines.append(Line(f"y = {number(total)} / {n} = {number(value)}", value))
         return Working(self.formula, tuple(lines), made)

@@ -19,7 +19,7 @@ from convscope.operators._broadcast import broadcast_shape, copies_of, source_of
 from convscope.operators._lines import factor
 from convscope.operators._operator import Operator, Shape
 from convscope.operators._products import along, product_text, row_grid, whole
-from convscope.operators._working import Working, number, place, plus, shape_text, sum_lines, taken, terms
+from convscope.operators._working import Working, many, number, place, plus, shape_text, sum_lines, taken, terms
 from convscope.results import Gradient, Line, Terms
 
 
@@ -98,8 +98,8 @@ class Linear(Operator):
         if which == 1:
             there = np.column_stack([places, np.full(n, at[1])])
             made = terms(("δ", here, taken(delta, here)), ("x", there, taken(x, there)))
-            batch = whole(f"δᵀ·x is one matrix product over the batch, and this number a sum over its {n} "
-                          f"row{'' if n == 1 else 's'}", product_text((n, k), (n, c), "left"), n * k * c)
+            batch = whole(f"δᵀ·x is one matrix product over the batch, and this number a sum over its "
+                          f"{many(n, 'row')}", product_text((n, k), (n, c), "left"), n * k * c)
             return Working("∂L/∂weight[k,c] = Σ_rows δ[…,k] · x[…,c]", (batch, *sum_lines(made, what)), made)
         made = terms(("δ", here, taken(delta, here)), ("1", here, np.ones(n)))
         return Working("∂L/∂bias[k] = Σ_rows δ[…,k]", sum_lines(made, what), made)
@@ -178,8 +178,8 @@ class AddMM(Operator):
         else:
             made = along(("δ", delta, (None, at[1])), ("x", x, (None, at[0])))
             text, formula = product_text((n, c), (n, k), "left"), "∂L/∂weight[c,k] = alpha · Σ_b x[b,c] · δ[b,k]"
-            batch = whole(f"xᵀ·δ is one matrix product over the batch, and this number a sum over its {n} "
-                          f"row{'' if n == 1 else 's'}", text, n * k * c)
+            batch = whole(f"xᵀ·δ is one matrix product over the batch, and this number a sum over its "
+                          f"{many(n, 'row')}", text, n * k * c)
         return Working(formula, (batch, *self._scaled(made, what, self.alpha)), made)
 
     def _scaled(self, made: Terms, what: str, scale: float, added: float = 0.0) -> tuple[Line, ...]:
