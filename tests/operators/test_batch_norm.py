@@ -15,6 +15,7 @@ from convscope.errors import DataError, ShapeError, UsageError
 from convscope.geometry import WHOLE, Window
 from convscope.operators.batch_norm import BatchNorm
 from tests.operators.against_torch import SEEDS, close, hold, hold_differences, numbers, recorded
+from tests.operators.written import hold_written, texts
 
 
 def arrays(seed: int, shape: tuple[int, ...], affine: bool = True, running: bool = True) -> list[np.ndarray | None]:
@@ -88,3 +89,61 @@ def test_errors() -> None:
         BatchNorm(training=True).forward(x, np.ones(2))
     with pytest.raises(ShapeError, match=r"batch normalisation of an input of shape \(3,\).*axis 1 must count channels"):
         BatchNorm(training=True).forward(np.ones(3))
+
+
+# --- written out -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("affine", [False, True])
+def test_written_out_as_autograd_has_it(training: bool, affine: bool) -> None:
+    def function(x, weight, bias, mean, var):
+        kept = [t.detach().clone() for t in (mean, var)]
+        return F.batch_norm(x, *kept, weight, bias, training=training)
+
+    hold_written(BatchNorm(training=training), function, *arrays(3, (3, 4, 2, 5), affine))
+    hold_written(BatchNorm(training=training), function, *arrays(3, (3, 4), affine))
+
+
+def test_both_modes_stand_side_by_side() -> None:
+    """x = 1, 3 in one channel; running mean 0, variance 4; weight 10: −10 in training, 5 in evaluation."""
+    x = np.array([[1.0], [3.0]])
+    given = np.array([10.0]), np.array([0.0]), np.array([0.0]), np.array([4.0])
+    training = BatchNorm(eps=0.0, training=True).explain_value((0, 0), x, *given)
+    evaluation = BatchNorm(eps=0.0).explain_value((0, 0), x, *given)
+    assert texts(training) == [
+        "μ = mean of the 2 values of channel 0 (2 images × 1 positions) = 4/2 = 2",
+        "σ² = mean of their (x − μ)² = 2/2 = 1", "σ = √(σ² + eps) = √(1 + 0) = 1", "x̂ = (x − μ)/σ = (1 − 2)/1 = −1",
+        "in evaluation it would be 5, with the running μ = 0 and σ² = 4",
+        "y = weight · x̂ + bias = 10 · (−1) + 0 = −10"]
+    assert texts(evaluation)[-2:] == ["in training it would be −10, with the batch's own μ = 2 and σ² = 1",
+                                      "y = weight · x̂ + bias = 10 · 0.5 + 0 = 5"]
+    assert [line.value for line in evaluation.lines][-2:] == [-10, 5]
+    alone = BatchNorm(eps=0.0).explain_value((0, 0), x[:1], *given)  # one value has no deviation: no other mode
+    assert not any("in training" in text for text in texts(alone))
+    assert not any("in evaluation" in t for t in texts(BatchNorm(training=True).explain_value((0, 0), x)))
+
+
+def test_the_gradient_in_training_has_three_parts() -> None:
+    x, delta = np.array([[1.0], [3.0], [8.0]]), np.array([[1.0], [0.0], [0.0]])
+    working = BatchNorm(eps=0.0, training=True).explain_gradient(0, (0, 0), delta, x)
+    assert working.formula == "∂L/∂x = (d − mean(d) − x̂·mean(d·x̂))/σ,  d = δ · weight"
+    sigma, x_hat = np.sqrt(26 / 3), -3 / np.sqrt(26 / 3)
+    parts = [line.value for line in working.lines][-4:]
+    close(np.array(parts[:3]), np.array([1, -1 / 3, -x_hat * x_hat / 3]) / sigma)
+    assert sum(parts[:3]) == pytest.approx(parts[3])
+    assert [t.split(":")[0] for t in texts(working)[-4:-1]] == ["directly", "through μ", "through σ"]
+    constant = BatchNorm(eps=0.0).explain_gradient(0, (0, 0), delta, x, None, None, np.zeros(1), np.array([4.0]))
+    assert texts(constant)[-1] == "∂L/∂x = d/σ = 1/2 = 0.5 (μ and σ are constants)"
+    assert "in training it would be" in texts(constant)[-2]
+
+
+def test_the_backward_pass_in_words() -> None:
+    shapes = (8, 64, 7, 7), (64,), (64,), (64,), (64,)
+    trained, fixed = BatchNorm(training=True).gradients(*shapes), BatchNorm().gradients(*shapes)
+    assert [g.of for g in trained] == ["x", "weight", "bias"]
+    assert trained[0].sizes == "means over 8·7·7 = 392 values"
+    assert fixed[0].how == "δ·weight/σ: μ and σ are constants"
+    assert trained[1].sizes == "25088/64 = 392 terms each"
+    with pytest.raises(UsageError, match=r"running_mean of BatchNorm has no gradient.*choose among x, weight, bias"):
+        BatchNorm().explain_gradient(3, (0,), np.ones((2, 1)), *arrays(0, (2, 1)))

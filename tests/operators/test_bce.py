@@ -15,6 +15,7 @@ from torch import nn
 from convscope.errors import DataError, ShapeError
 from convscope.operators.bce import BinaryCrossEntropy, BinaryCrossEntropyWithLogits
 from tests.operators.against_torch import SEEDS, close, hold, hold_differences, numbers, recorded
+from tests.operators.written import hold_written, texts
 
 REDUCTION = st.sampled_from(["none", "mean", "sum"])
 
@@ -87,3 +88,23 @@ def test_errors() -> None:
     for operator in (BinaryCrossEntropy(), BinaryCrossEntropyWithLogits()):
         with pytest.raises(ShapeError, match=r"a target of shape \(2,\) for an output of shape \(1,\)"):
             operator.forward(np.ones(1), np.ones(2))
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_written_out_as_autograd_has_it(reduction: str) -> None:
+    x, p, t, w, v = numbers(0, 3, 4), shares(0, 3, 4), shares(1, 3, 4), shares(2, 4), 3 * shares(3, 4)
+    one, two = BinaryCrossEntropy(reduction), BinaryCrossEntropyWithLogits(reduction)
+    from_p, from_x = F.binary_cross_entropy, F.binary_cross_entropy_with_logits
+    hold_written(one, lambda x, t: from_p(x, t, reduction=reduction), p, t)
+    hold_written(one, lambda x, t, w: from_p(x, t, w.detach(), reduction=reduction), p, t, w)
+    hold_written(two, lambda x, t: from_x(x, t, reduction=reduction), x, t)
+    hold_written(two, lambda x, t, w, v: from_x(x, t, w.detach(), pos_weight=v.detach(), reduction=reduction), x, t, w, v)
+
+
+def test_written_out_in_numbers() -> None:
+    x, yes = np.array([0.0]), np.array([1.0])
+    logits = BinaryCrossEntropyWithLogits().explain_gradient(0, (0,), np.array(1.0), x, yes)
+    assert texts(logits)[:2] == ["p = σ(x) = 1/(1 + e^−0) = 0.5", "p − target = 0.5 − 1 = −0.5"]
+    floor = BinaryCrossEntropy("sum").explain_value((), x, yes)
+    assert texts(floor)[0] == "loss[0] = −(1·log 0 + 0·log 1) = 100 (logarithms end at −100)"
+    assert BinaryCrossEntropy().gradients((4,), (4,))[0].how.endswith("divided by the 4 numbers of the mean")

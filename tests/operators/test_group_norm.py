@@ -15,6 +15,7 @@ from convscope.errors import ShapeError
 from convscope.geometry import WHOLE
 from convscope.operators.group_norm import GroupNorm
 from tests.operators.against_torch import SEEDS, hold, hold_differences, numbers, recorded
+from tests.operators.written import hold_written, texts
 
 
 @settings(max_examples=40, deadline=None)
@@ -49,3 +50,12 @@ def test_costs_and_windows() -> None:
 def test_errors(groups: int) -> None:
     with pytest.raises(ShapeError, match=rf"cannot split 4 channels into {groups} equal groups.*choose a divisor of 4"):
         GroupNorm(groups).forward(np.ones((1, 4)))
+
+
+def test_written_out_as_autograd_has_it() -> None:
+    hold_written(GroupNorm(2), lambda x, w, b: F.group_norm(x, 2, w, b), numbers(0, 3, 4, 2, 5), numbers(1, 4),
+                 numbers(2, 4))
+    hold_written(GroupNorm(2), lambda x: F.group_norm(x, 2), numbers(0, 3, 4))
+    working = GroupNorm(2, eps=0.0).explain_value((0, 3), np.array([[1.0, 3.0, 10.0, 30.0]]))
+    assert texts(working)[0] == "μ = mean of the 2 values of image 0, channels 2 … 3 = 40/2 = 20"
+    assert GroupNorm(2).gradients((3, 4, 5))[0].sizes == "means over 2·5 = 10 values"

@@ -14,6 +14,7 @@ from convscope.errors import ShapeError, UsageError
 from convscope.geometry import WHOLE, Window
 from convscope.operators.instance_norm import InstanceNorm
 from tests.operators.against_torch import SEEDS, hold, hold_differences, numbers, recorded
+from tests.operators.written import hold_written, texts
 
 
 @settings(max_examples=40, deadline=None)
@@ -55,3 +56,13 @@ def test_errors() -> None:
         InstanceNorm().forward(np.ones((2, 3)))
     with pytest.raises(UsageError, match=r"needs running statistics"):
         InstanceNorm(False).forward(np.ones((2, 3, 4)))
+
+
+def test_written_out_as_autograd_has_it() -> None:
+    hold_written(InstanceNorm(), lambda x, w, b: F.instance_norm(x, weight=w, bias=b), numbers(0, 3, 4, 2, 5), numbers(1, 4),
+                 numbers(2, 4))
+    hold_written(InstanceNorm(False), lambda x, w, b, m, v: F.instance_norm(x, m.detach(), v.detach(), w, b, False),
+                 numbers(0, 3, 4, 2, 5), numbers(1, 4), numbers(2, 4), numbers(3, 4), numbers(4, 4) ** 2 + 0.1)
+    working = InstanceNorm(eps=0.0).explain_value((0, 1, 0), np.array([[[1.0, 3.0], [10.0, 30.0]]]))
+    assert texts(working)[0] == "μ = mean of the 2 values of image 0, channel 1 = 40/2 = 20"
+    assert InstanceNorm().gradients((3, 4, 2, 5))[0].sizes == "means over 2·5 = 10 values"

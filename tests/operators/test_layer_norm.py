@@ -15,6 +15,7 @@ from convscope.errors import ShapeError
 from convscope.geometry import WHOLE, Window
 from convscope.operators.layer_norm import LayerNorm
 from tests.operators.against_torch import SEEDS, hold, hold_differences, numbers, recorded
+from tests.operators.written import hold_written, texts
 
 
 @settings(max_examples=40, deadline=None)
@@ -50,3 +51,12 @@ def test_errors() -> None:
         LayerNorm((4,)).forward(np.ones((2, 3)))
     with pytest.raises(ShapeError, match=r"shape \(2,\) in a layer norm over \(3,\).*must have that shape"):
         LayerNorm((3,)).forward(np.ones((2, 3)), np.ones(2))
+
+
+def test_written_out_as_autograd_has_it() -> None:
+    hold_written(LayerNorm((2, 5)), lambda x, w, b: F.layer_norm(x, (2, 5), w, b), numbers(0, 3, 4, 2, 5), numbers(1, 2, 5),
+                 numbers(2, 2, 5))
+    hold_written(LayerNorm((5,)), lambda x: F.layer_norm(x, (5,)), numbers(0, 3, 5))
+    working = LayerNorm((2,), eps=0.0).explain_value((0, 1), np.array([[1.0, 3.0]]))
+    assert texts(working)[0] == "μ = mean of the 2 values of x[0] (2) = 4/2 = 2"
+    assert LayerNorm((5,)).gradients((3, 4, 5), (5,), (5,))[1].sizes == "60/5 = 12 terms each"

@@ -4,6 +4,7 @@ Mutation that turns this red: in log_softmax.py `np.exp(self.forward(x))` to `se
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from torch import nn
 from convscope.geometry import WHOLE, Window
 from convscope.operators.log_softmax import LogSoftmax
 from tests.operators.against_torch import SEEDS, hold, hold_differences, numbers, recorded
+from tests.operators.written import hold_written, texts
 
 
 @settings(max_examples=40, deadline=None)
@@ -31,3 +33,11 @@ def test_is_read_from_an_exported_graph() -> None:
 
 def test_windows() -> None:
     assert LogSoftmax(2).windows((1, 3, 7, 7)) == (WHOLE, Window())
+
+
+def test_written_out_as_autograd_has_it() -> None:
+    for dim in (0, 1, -1):
+        hold_written(LogSoftmax(dim), lambda x, dim=dim: x.log_softmax(dim), numbers(0, 3, 4, 2))
+    x, delta = np.array([[0.0, np.log(3.0)]]), np.array([[1.0, 0.0]])
+    assert texts(LogSoftmax().explain_gradient(0, (0, 1), delta, x))[-1] == "∂L/∂x[1] = δ[1] − p[1]·Σ = 0 − 0.75·1 = −0.75"
+    assert LogSoftmax().explain_value((0, 0), np.array([[0.0, 1000.0]])).value == -1000

@@ -17,6 +17,7 @@ from convscope.errors import DataError, ShapeError, UsageError
 from convscope.geometry import WHOLE, Window
 from convscope.operators.mse import MeanSquaredError
 from tests.operators.against_torch import SEEDS, hold, hold_differences, numbers, recorded
+from tests.operators.written import hold_written, texts
 
 
 @settings(max_examples=30, deadline=None)
@@ -58,3 +59,20 @@ def test_errors() -> None:
         MeanSquaredError().forward(np.ones((0, 3)), np.ones((0, 3)))
     with pytest.raises(UsageError, match=r"no reduction named 'avg'.*'none', 'mean' or 'sum'"):
         MeanSquaredError("avg")
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_written_out_as_autograd_has_it(reduction: str) -> None:
+    hold_written(MeanSquaredError(reduction), lambda x, t: F.mse_loss(x, t, reduction=reduction), numbers(0, 3, 4),
+                 numbers(1, 3, 4))
+
+
+def test_written_out_in_numbers() -> None:
+    x, target = np.array([3.0, 1.0]), np.array([1.0, 1.5])
+    assert texts(MeanSquaredError().explain_value((), x, target)) == [
+        "loss[0] = (3 − 1)² = 4", "loss[1] = (1 − 1.5)² = 0.25", "Σ over 2 numbers = 4.25", "loss = Σ/n = 4.25/2 = 2.125"]
+    assert texts(MeanSquaredError().explain_gradient(0, (0,), np.array(1.0), x, target)) == [
+        "x − target = 3 − 1 = 2", "2 · (x − target) = 4", "∂L/∂x[0] = 4/2 = 2 (divided by the 2 numbers of the mean)"]
+    many = MeanSquaredError("sum").explain_value((), np.arange(20.0), np.zeros(20))
+    assert texts(many)[-2:] == ["the other 12 numbers = 506", "Σ over 20 numbers = 2470"]
+    assert MeanSquaredError().gradients((2,), (2,))[1].how == "−2 · (x − target), divided by the 2 numbers of the mean"

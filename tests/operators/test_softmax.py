@@ -15,6 +15,7 @@ from convscope.errors import ShapeError
 from convscope.geometry import WHOLE, Window
 from convscope.operators.softmax import Softmax
 from tests.operators.against_torch import SEEDS, hold, hold_differences, numbers, recorded
+from tests.operators.written import hold_written, texts
 
 
 @settings(max_examples=40, deadline=None)
@@ -41,3 +42,12 @@ def test_windows_and_integers() -> None:
 def test_errors() -> None:
     with pytest.raises(ShapeError, match=r"softmax along axis 2.*the 2 axes of \(1, 3\).*name one of them"):
         Softmax(2).forward(np.ones((1, 3)))
+
+
+def test_written_out_as_autograd_has_it() -> None:
+    for dim in (0, 1, -1):
+        hold_written(Softmax(dim), lambda x, dim=dim: x.softmax(dim), numbers(0, 3, 4, 2))
+    x, delta = np.array([[0.0, np.log(3.0)]]), np.array([[1.0, 0.0]])
+    assert texts(Softmax().explain_value((0, 1), x))[-1] == "y[1] = 1/1.33333 = 0.75"
+    assert texts(Softmax().explain_gradient(0, (0, 1), delta, x)) == [
+        "y[1] = 0.75", "Σ_j δ[j]·y[j] over 2 classes = 0.25", "∂L/∂x[1] = y[1]·(δ[1] − Σ) = 0.75·(0 − 0.25) = −0.1875"]

@@ -122,7 +122,8 @@ class Loss(Operator):
         note = f" ({self.shared_by(*(None if a is None else a.shape for a in arrays))})" * (self.reduction == "mean")
         n = "/n" if self.reduction == "mean" else ""
         formula = f"∂L/∂{self.arrays[which]} = δ{n} · ({self.slope_formula(which)})"
-        return Working(formula, (*lines, Line(f"{what} = {text} = {number(value)}{note}", value)))
+        text = f"{text} = " if text != number(value) else ""
+        return Working(formula, (*lines, Line(f"{what} = {text}{number(value)}{note}", value)))
 
     # --- together ------------------------------------------------------------------------------------------------------
 
