@@ -114,7 +114,7 @@ def test_a_deep_network_is_drawn_on_one_sheet() -> None:
 
 WAYS = ("δ in full with the kernels flipped", "x correlated with δ")
 BACK = dataclasses.replace(
-    CONV, macs=500, saved=8, backward=(Gradient("x", (1, 3, 224, 224), WAYS[0], "54·4 + 11 = 227", 700),
+    CONV, macs=500, saved=8, backward=(Gradient("x", (1, 3, 224, 224), WAYS[0], "full: 217 + 11 − 1 = 227", 700),
                                        Gradient("weight", (96, 3, 11, 11), WAYS[1], "227 − 217 + 1 = 11", 800)))
 RELU = Layer(address="features.1", operator="relu", input_shapes=((1, 96, 55, 55),), output_shape=(1, 96, 55, 55),
              parents=("features.0",), saved=0, backward=(Gradient("x", (1, 96, 55, 55), "δ where x > 0"),))
@@ -128,7 +128,7 @@ def test_every_gradient_has_a_line_beneath_its_layer() -> None:
     assert lines[at - 2] == ["layer", "operator", "output", "δ", "parameters", "MACs", "backward", "saved"]
     assert lines[at + 1:at + 9] == [
         ["y", "96×55×55", "500", "⌊(224 + 2·2 − 11)/4⌋ + 1 = 55"],
-        ["∂L/∂x", "3×224×224", "700", "(1)", "54·4 + 11 = 227"],
+        ["∂L/∂x", "3×224×224", "700", "(1)", "full: 217 + 11 − 1 = 227"],
         ["∂L/∂weight", "96×3×11×11", "800", "(2)", "227 − 217 + 1 = 11"],
         ["features.1", "relu", "96×55×55", "96×55×55", "0", "0", "0", "0 B"],
         ["∂L/∂x", "96×55×55", "(3)"],
@@ -146,6 +146,8 @@ def test_what_the_letters_and_numbers_mean_is_said_below() -> None:
     for said in ("δ = ∂L/∂y", "full = it goes over every edge", "zeros between", "MACs backward", "bytes kept for"):
         assert said in text
     assert "in all: 0 parameters, 500 MACs forward, 1,500 MACs backward, 8 bytes saved" in text
+    pointwise = draw.text(dataclasses.replace(THERE_AND_BACK, layers=(RELU,)), 100)
+    assert "full =" not in pointwise
     assert "receptive field" not in text  # the columns that explain it are not there
 
 
@@ -168,7 +170,7 @@ def test_files_hold_the_backward_pass(tmp_path: Path) -> None:
     cells = [dict(zip(header, row, strict=True)) for row in rows]
     assert [c["delta"] for c in cells] == ["96×55×55", "96×55×55", ""]
     assert [c["backward_macs"] for c in cells] == [1500, 0, ""]
-    assert cells[0]["gradients"] == (f"∂L/∂x 3×224×224: {WAYS[0]} (54·4 + 11 = 227); "
+    assert cells[0]["gradients"] == (f"∂L/∂x 3×224×224: {WAYS[0]} (full: 217 + 11 − 1 = 227); "
                                      f"∂L/∂weight 96×3×11×11: {WAYS[1]} (227 − 217 + 1 = 11)")
     assert store.read(THERE_AND_BACK.save(tmp_path / "t.npz")) == THERE_AND_BACK
     page = draw.html(THERE_AND_BACK)

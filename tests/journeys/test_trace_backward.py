@@ -68,3 +68,11 @@ def test_json_holds_the_backward_pass() -> None:
 
 def test_help_says_what_it_does() -> None:
     assert "--backward" in answer("trace", "--help")
+
+
+def test_the_docs_show_what_is_printed() -> None:
+    shown = re.search(r"\$ convscope trace examples/one_filter\.py.*?--backward\n(.*?)\n```",
+                      (ROOT / "docs/mechanics.md").read_text(encoding="utf-8"), re.S)
+    assert shown is not None
+    printed = [line.rstrip() for line in answer(*COMMAND).splitlines()]
+    assert shown[1].splitlines() == printed

@@ -76,6 +76,7 @@ class _Walker(torch.fx.Interpreter):
 
     def _again(self, node: Node, layer: Layer) -> Measured:
         leaves: list[Tensor] = []
+        starts: list[Tensor] = []  # a recurrent layer goes back to them, although nobody asks for their gradient
         arrived: list[tuple[int, ...]] = []
 
         def leaf(n: Node) -> Any:
@@ -83,8 +84,8 @@ class _Walker(torch.fx.Interpreter):
             if not isinstance(value, Tensor):
                 return value
             value = value.detach()
-            if value.is_floating_point() and n.name not in self.fixed and layers.op_name(n) not in ZEROS:
-                leaves.append(value.requires_grad_())
+            if value.is_floating_point() and n.name not in self.fixed:
+                (starts if layers.op_name(n) in ZEROS else leaves).append(value.requires_grad_())
             return value
 
         with torch.enable_grad():
@@ -94,7 +95,7 @@ class _Walker(torch.fx.Interpreter):
             made[0].register_hook(lambda delta: arrived.append(tuple(delta.shape)))
             loss = torch.stack([v.sum() for v in made]).sum()
             with FlopCounterMode(display=False) as back:
-                found = torch.autograd.grad(loss, leaves)
+                found = torch.autograd.grad(loss, [*leaves, *starts])[:len(leaves)]
         macs = [counter.get_total_flops() // 2 for counter in (ahead, back)]
         return Measured(arrived[0], [tuple(g.shape) for g in found], *macs)
 

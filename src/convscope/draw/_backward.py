@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 DELTA = "δ = ∂L/∂y: what comes to a layer from behind, L is the loss; it has the shape of the layer's output"
 BACKWARD = ("backward: MACs of the backward pass, one image: those of ∂L/∂x and of ∂L/∂weight together; beneath each layer "
             "the gradients, each of the shape of its array, its MACs, the way it is made (a number, below) and sizes")
-READ = ("how to read the ways: valid = the kernel stays inside (n − k + 1 positions), full = it goes over every edge "
-        "(n + k − 1); zeros between = stride − 1 zeros after every δ")
+READ = ("sizes of a convolution: valid = the kernel stays inside (n − k + 1 positions), full = it goes over every edge "
+        "(n + k − 1); with a stride, δ stands with stride − 1 zeros between its numbers; unread = the last pixels, that no "
+        "window reached; crop = the padding cut away again")
 SAVED = ("saved: bytes kept for the backward pass, one image, measured; what several layers keep is counted at the first; "
          "1 MB = 1,000,000 bytes")
 COLUMNS = (
@@ -46,7 +47,8 @@ def ledger(result: Trace, plain: Listing, rows: Iterable[list[str]], formulas: I
     *body, total = rows
     ways = numbered(result.layers)
     below = [list(_lines(layer, forward, ways)) for layer, forward in zip(result.layers, formulas, strict=True)]
-    return Ledger(plain.title, COLUMNS, body, total, (*_legend(ways), *plain.notes), plain.faint, below, INNER)
+    notes = (*_legend(result.layers, ways), *plain.notes)
+    return Ledger(plain.title, COLUMNS, body, total, notes, plain.faint, below, INNER)
 
 
 def numbered(layers: Iterable[Layer]) -> dict[str, int]:
@@ -101,5 +103,6 @@ def _lines(layer: Layer, forward: str, ways: dict[str, int]) -> Iterator[list[st
         yield [name, shape, words.count(gradient.macs) if gradient.macs else "", f"({ways[gradient.how]})", gradient.sizes]
 
 
-def _legend(ways: dict[str, int]) -> tuple[str, ...]:
-    return (DELTA, BACKWARD, READ, *(f"({number}) {how}" for how, number in ways.items()))
+def _legend(layers: Iterable[Layer], ways: dict[str, int]) -> tuple[str, ...]:
+    convolved = any("full: " in g.sizes for layer in layers for g in layer.backward or ())
+    return (DELTA, BACKWARD, *((READ,) if convolved else ()), *(f"({number}) {how}" for how, number in ways.items()))
