@@ -14,7 +14,7 @@ import os
 import statistics
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from typing import Any
 
 parser = argparse.ArgumentParser(description="Seconds per training step, NumPy engine and torch.")
@@ -88,7 +88,7 @@ def shares(box: Any, parameters: Any, x: Any, labels: Any, steps: int) -> list[t
 
     from convscope import glass_training
 
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = defaultdict(float)
 
     def timed(operator: Any, name: str) -> Any:
         class Timed(type(operator)):
@@ -110,7 +110,7 @@ def shares(box: Any, parameters: Any, x: Any, labels: Any, steps: int) -> list[t
     watched = dataclasses.replace(box, calls=calls)
     for _ in range(steps):
         glass_training.step(watched, parameters, x, labels)
-    return spent.most_common()
+    return sorted(spent.items(), key=lambda each: -each[1])
 
 
 if __name__ == "__main__":

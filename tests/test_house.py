@@ -85,6 +85,7 @@ WIDER_FUNCTIONS: dict[str, str] = {
     "actions.py:fit": "a sentence: its optional words are the command line's options",
     "training.py:train": "the same sentence, and its settings",
     "fit.py:fit": "a sentence: what, on what, and three optional words",
+    "mechanics/engine.py:fit": "the same sentence, and its precision",
     "cli.py:*": "the options of a command",
     "cli_mechanics.py:*": "the options of a command",
     "actions.py:steps": "a sentence: what, on what, which number, and three optional words",
