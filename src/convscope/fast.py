@@ -60,8 +60,8 @@ class _Runner(torch.fx.Interpreter):
 _VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
 
 
-def fast(net: Network, measured: Collection[str]) -> Fast:
-    """A fast copy of `net` on which every layer in `measured` can still be seen."""
+def fast(net: Network, measured: Collection[str], in_place: bool = True) -> Fast:
+    """A fast copy of `net` on which every layer in `measured` can still be seen; without `in_place`, every value stays."""
     old = net.program.graph_module.graph
     graph, twin = Graph(), dict[Node, Node]()  # a copied node may get another name: `twin` says which is which
     graph.output(graph.graph_copy(old, twin))
@@ -69,9 +69,9 @@ def fast(net: Network, measured: Collection[str]) -> Fast:
     tensors = {names[k]: _channels_last(v) for k, v in net.tensors.items()}
     by_node = {names[layer.node]: layer for layer in net.layers if layer.address in measured}
     folded = sum(_fold(node, tensors, by_node) for node in list(graph.nodes))
-    for node in list(graph.nodes):
+    for node in list(graph.nodes) if in_place else ():
         _norm_in_place(node, tensors, by_node)
-    for node in list(graph.nodes):
+    for node in list(graph.nodes) if in_place else ():
         _in_place(node)
     graph.eliminate_dead_code()
     inputs = {names[node.name] for node in net.inputs}

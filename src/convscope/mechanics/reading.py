@@ -64,8 +64,8 @@ class Reader:
         self.constants: dict[str, torch.Tensor] = {}
         self._live: set[Node] = set()
         self.pieces: dict[Node, Operator] = {}  # operations of several results, each a piece of what they read
-        self._groups = _groups(net)
-        inside = {n for last, members in self._groups.items() for n in members if n != last}
+        self.groups = _groups(net)
+        inside = {n for last, members in self.groups.items() for n in members if n != last}
         for node in self.nodes:
             if node.name not in inside:
                 self._visit(node)
@@ -86,7 +86,7 @@ class Reader:
                 return  # a size, or a check of one
             if layers.op_name(node) in _ZEROS:
                 return  # an initial state of the batch's size: our recurrent operators take None for zeros
-            if not any(n in self._live for n in node.all_input_nodes) and node.name not in self._groups:
+            if not any(n in self._live for n in node.all_input_nodes) and node.name not in self.groups:
                 self._constant(node)
                 return
             self._live.add(node)
@@ -116,7 +116,7 @@ class Reader:
     def _call(self, node: Node) -> None:
         name, layer = layers.op_name(node), self.by_node.get(node.name)
         here = layer.address if layer is not None else ""
-        if node.name in self._groups:
+        if node.name in self.groups:
             self._group(node, here)
             return
         source = node.all_input_nodes[0]
@@ -161,7 +161,7 @@ class Reader:
 
     def _group(self, node: Node, here: str) -> None:
         """Local response normalisation, read back from its parts: pad, avg_pool, mul, add, pow, div."""
-        members = [n for n in self.nodes if n.name in self._groups[node.name]]
+        members = [n for n in self.nodes if n.name in self.groups[node.name]]
         found: dict[str, Any] = {layers.op_name(n): n for n in members}
         first = next(a for n in members for a in n.all_input_nodes if a in self._live and a not in members)
         self.names[node] = here
