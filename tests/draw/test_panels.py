@@ -54,11 +54,22 @@ def test_terms_that_fill_no_rectangle_have_no_parts() -> None:
     terms = lattice(2, 3, 3, 0)
     missing = Terms("x", "w", terms.left_at[1:], terms.right_at[1:], terms.left_values[1:], terms.right_values[1:])
     assert panels.parts(missing) == []
-    at = np.array([[0, 0], [0, 0], [0, 1], [0, 1]])
+    at = np.array([[0, 0, 0], [0, 0, 0], [0, 1, 1], [0, 1, 1]])
     assert panels.parts(Terms("x", "w", at, at, np.ones(4), np.ones(4))) == []  # every place twice
     apart = np.arange(6).reshape(-1, 1).repeat(3, axis=1)
     assert panels.parts(Terms("x", "w", apart, apart, np.ones(6), np.ones(6))) == []  # one term a part
     assert panels.parts(None) == []
+
+
+def test_what_is_counted_is_named() -> None:
+    def terms(left: str, at: list[list[int]]) -> Terms:
+        return Terms(left, "w", np.array(at), np.array(at), np.ones(2), np.ones(2))
+
+    assert panels.counted(terms("x[0]", [[0, 1, 1], [1, 1, 1]])) == "channels"
+    assert panels.counted(terms("x", [[0, 1, 1], [1, 1, 1]])) == "parts"
+    assert panels.counted(terms("δ", [[0, 3, 1, 1], [1, 3, 1, 1]])) == "images"
+    assert panels.counted(terms("δ", [[0, 3, 1, 1], [0, 4, 1, 1]])) == "channels"
+    assert panels.counted(terms("δ", [[0, 3, 1, 1], [1, 4, 1, 1]])) == "maps"
 
 
 def test_a_cut_lies_around_the_largest_product_and_says_of_what() -> None:

@@ -101,11 +101,11 @@ def test_padding_is_shown_as_such_before_the_first_pixel_and_behind_the_last() -
 def test_the_largest_products_come_first_and_the_others_are_summed() -> None:
     listing = drawer.terms_listing(steps(terms=row(101)))
     assert [int(r[0]) for r in listing.rows[:12]] == list(range(100, 88, -1))
-    assert [r[4] for r in listing.rows[:3]] == ["1.000", "−0.990", "0.980"]
+    assert [r[4] for r in listing.rows[:3]] == ["1.0000", "−0.9901", "0.9802"]
     assert listing.rows[12][0] == "… 89 more"
     rest = row(101).products[:89].sum()
     assert np.isclose(float(listing.rows[12][4]), rest, rtol=1e-3)
-    assert (listing.total[0], float(listing.total[4])) == ("Σ of 101", pytest.approx(row(101).products.sum(), rel=1e-5))
+    assert (listing.total[0], float(listing.total[4])) == ("Σ of 101", pytest.approx(row(101).products.sum(), rel=1e-3))
 
 
 def test_zero_products_are_counted() -> None:
@@ -139,7 +139,8 @@ def test_the_check_line_word_by_word() -> None:
     ("y = 1 + 2", 3.0, "y = 1 + 2 = 3"), ("y = 1 + 2 = 3", 3.0, "y = 1 + 2 = 3"), ("y = 3 − 1", 3.0, "y = 3 − 1 = 3"),
     ("y = −0.5 (bias)", -0.5, "y = −0.5 (bias)"), ("√4", 2.0, "√4 = 2"), ("y = 0", 0.0, "y = 0"),
     ("y = 1,000", 1000.0, "y = 1,000"), ("x = 2 > 0: it passes", 2.0, "x = 2 > 0: it passes"),
-    ("y = nan", np.nan, "y = nan"),
+    ("y = nan", np.nan, "y = nan"), ("1 of 4 numbers won", 4.0, "1 of 4 numbers won"),
+    ("a = 2·3 = b", 6.0, "a = 2·3 = b = 6"), ("d = 1 (x = 0.2 > 0: it passes)", 1.0, "d = 1 (x = 0.2 > 0: it passes)"),
     ("y = 4", 3.0, "y = 4 = 3")])
 def test_every_line_says_its_value(text: str, value: float, said: str) -> None:
     assert drawer.arithmetic(Line(text, value)) == said

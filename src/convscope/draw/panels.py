@@ -102,13 +102,17 @@ def other_grids(result: Steps) -> list[Grid]:
 
 
 def counted(terms: Terms) -> str:
-    """What the parts are: the left factor's first index counts images, channels, or something else.
+    """What the parts are: the indices before the last two count images, channels, or something else.
 
     >>> at = np.zeros((1, 3), int)
-    >>> counted(Terms("x", "w", at, at, np.ones(1), np.ones(1)))
+    >>> counted(Terms("x[0]", "w", at, at, np.ones(1), np.ones(1)))
     'channels'
     """
-    return {3: "channels", 4: "images"}.get(terms.left_at.shape[1], "parts")
+    axes = terms.left_at.shape[1]
+    if axes == 4:
+        several = [len(np.unique(terms.left_at[:, axis])) > 1 for axis in (0, 1)]
+        return "maps" if all(several) else "images" if several[0] else "channels"
+    return "channels" if axes == 3 and terms.left.endswith("]") else "parts"
 
 
 def around(sizes: NDArray[Any], rows: int, columns: int) -> tuple[slice, slice] | None:

@@ -41,6 +41,7 @@ SIDE = 12  # the longest side of a matrix in a text or on a page
 EXCERPT = 6  # the side of what is shown of a larger one
 SIGNS = ("", " × ", " = ")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*(e[+-]?\d+)?|inf|nan)")
+_ASIDE = re.compile(r"\([^()]*=[^()]*\)")  # '(x = 0.2 > 0: it passes)'
 _GOES_ON = ("+", "-", "·", "×", "/", "*", "^")  # the number is the first of several
 
 STYLE = """<style>
@@ -177,16 +178,17 @@ def shortened(lines: tuple[Line, ...], most: int = MOST_LINES) -> list[str]:
 
 
 def arithmetic(line: Line) -> str:
-    """A line that says its value: after the last '=', or added behind it.
+    """A line that says its value, if not behind the last '=' then added.
 
     >>> arithmetic(Line("y = 1 + 2", 3.0)), arithmetic(Line("y = 3 (bias)", 3.0)), arithmetic(Line("√(1 + 3)", 2.0))
     ('y = 1 + 2 = 3', 'y = 3 (bias)', '√(1 + 3) = 2')
     """
     text = words.clean(line.text)
-    tail = text.rpartition("=")[2].strip().replace("−", "-").replace(",", "")
-    found = _NUMBER.match(tail) if "=" in text else None
-    alone = found and not tail[found.end():].lstrip().startswith(_GOES_ON)
-    if found and alone and np.isclose(float(found.group()), line.value, rtol=1e-3, atol=0, equal_nan=True):
+    tail = _ASIDE.sub("", text).rpartition("=")[2].strip().replace("−", "-").replace(",", "")
+    first = _NUMBER.match(tail)
+    sums = first is not None and tail[first.end():].lstrip().startswith(_GOES_ON)
+    said = [float(found.group()) for found in _NUMBER.finditer(tail)]
+    if said and not sums and np.isclose(said, line.value, rtol=1e-3, atol=0, equal_nan=True).any():
         return text
     return f"{text} = {words.number(line.value, 6)}"
 
@@ -198,16 +200,19 @@ def terms_listing(result: Steps) -> Listing:
     made, n = products(terms), len(terms.left_values)
     order = np.argsort(-np.abs(made), kind="stable")[:MOST_TERMS]
     left, right = words.clean(terms.left), words.clean(terms.right)
-    numbers = [words.aligned(values[order], 4) for values in (terms.left_values, terms.right_values, made)]
-    rows = [[place(terms.left_at[i]), a, place(terms.right_at[i]), b, p] for i, a, b, p in zip(order, *numbers, strict=True)]
+    rest = total(np.delete(made, order))
+    numbers = [words.aligned(v) for v in (terms.left_values[order], terms.right_values[order])]
+    numbers.append(words.aligned(np.append(made[order], (rest, total(made))), 5))  # all points under each other
+    rows = [[place(terms.left_at[i]), a, place(terms.right_at[i]), b, product]
+            for i, a, b, product in zip(order, *numbers, strict=False)]
     if n > len(order):
-        rows.append([f"… {n - len(order):,} more", "", "", "", words.number(total(np.delete(made, order)))])
+        rows.append([f"… {n - len(order):,} more", "", "", "", numbers[2][-2]])
     zero = int((made == 0).sum())
-    foot = [f"Σ of {n:,}", "", "", "", words.number(total(made), 6)]
+    foot = [f"Σ of {n:,}", "", "", "", numbers[2][-1]]
     columns = (Column(f"{left} at"), Column(left, right=True), Column(f"{right} at", rank=1), Column(right, right=True),
                Column("product", right=True))
     title = "products, the largest first" if n > 1 else "the product"
-    return Listing(title, columns, rows, foot, (f"{zero:,} of {n:,} products are zero",) if zero else ())
+    return Listing(title, columns, rows, foot, (f"{zero:,} of {n:,} products {'is' if zero == 1 else 'are'} zero",) if zero else ())
 
 
 def table_listing(result: Steps) -> Listing:
