@@ -212,7 +212,8 @@ def terms_listing(result: Steps) -> Listing:
     columns = (Column(f"{left} at"), Column(left, right=True), Column(f"{right} at", rank=1), Column(right, right=True),
                Column("product", right=True))
     title = "products, the largest first" if n > 1 else "the product"
-    return Listing(title, columns, rows, foot, (f"{zero:,} of {n:,} products {'is' if zero == 1 else 'are'} zero",) if zero else ())
+    idle = f"{zero:,} of {n:,} products {'is' if zero == 1 else 'are'} zero"
+    return Listing(title, columns, rows, foot, (idle,) if zero else ())
 
 
 def table_listing(result: Steps) -> Listing:
