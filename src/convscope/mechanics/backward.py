@@ -33,8 +33,8 @@ def backward_of(net: Network, found: Iterable[Layer] | None = None) -> tuple[Lay
 
     >>> import convscope as cs
     >>> conv = backward_of(cs.open("zoo:lenet5"))[0]
-    >>> [(g.of, g.shape, g.sizes, g.macs) for g in conv.backward][1]
-    ('weight', (6, 1, 5, 5), '32 − 28 + 1 = 5', 117600)
+    >>> [(g.of, g.shape, g.macs) for g in conv.backward][1]
+    ('weight', (6, 1, 5, 5), 117600)
     """
     reader = Reader(net)
     shapes = shapes_of(reader)
