@@ -1,5 +1,5 @@
-"""Cross-entropy from logits. Mutation that turns this red: in _classes.py drop `* np.expand_dims(counts, axis)`;
-`self.smoothing / classes` to `self.smoothing`; in cross_entropy.py `p * total - mine` to `p - mine`."""
+"""Cross-entropy from logits. Mutation that turns this red: in _classes.py `weights * np.expand_dims(counts, axis)` to
+`weights`; `self.smoothing / classes` to `self.smoothing`; in cross_entropy.py `p * total - mine` to `p - mine`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Mutations that turn this red: in _recurrent.py `reversed(range(len(x)))` to `range(len(x))`;
 `self.bidirectional and i % 2` to `self.bidirectional`; in gru.py `dn * u` to `dn`; in lstm.py `dc * f` to `dc`; in rnn.py
-`1 - memory**2` to `1 - memory`; in _unrolled.py `x_t, h_before = layer.in_order(made.inputs[-2], i)` to `made.inputs[-2]`, or
+`1 - memory**2` to `1 - memory`; in _unrolled.py `layer.in_order(made.inputs[-2], i)[step]` to `made.inputs[-2][step]`, or
 `(m.above, m.later[0])` to `(m.later[0], m.above)`.
 """
 
