@@ -56,7 +56,8 @@ def test_a_convolution_can_be_put_together_again(layer: nn.Module) -> None:
         for i, j in np.ndindex(*maps["y"].shape):
             window = gathered(page, i, j)
             rest = 0.0 if maps["others"] is None else maps["others"][i, j]
-            assert (window * maps["kernel"]).sum() + rest + (page["bias"] or 0.0) == pytest.approx(maps["y"][i, j], abs=1e-12)
+            value = (window * maps["kernel"]).sum() + rest + (page["bias"] or 0.0)
+            assert value == pytest.approx(maps["y"][i, j], abs=1e-12)
             gradient += window * maps["delta"][i, j]
             for (t, y), (u, z) in ((a, b) for a in enumerate(page["rows"][i]) for b in enumerate(page["columns"][j])):
                 if 0 <= y < back.shape[0] and 0 <= z < back.shape[1]:
@@ -100,8 +101,9 @@ def test_other_operations_show_maps_to_choose_from() -> None:
     assert (norm["kind"], norm["channel"], norm["inner"], norm["inners"]) == ("lines", 2, 2, None)
     assert norm["prefix"] == {"forward": [0, 2], "input": [0, 2], "weights": []}
     assert norm["maps"]["dw"].shape == (3,)
-    flat = layer_maps(worked(nn.Flatten(), 3, 4, 4), None, 1)
-    assert (flat["channel"], flat["inner"], flat["inners"]) == (None, 1, 3)
+    for c in range(3):
+        flat = layer_maps(worked(nn.Flatten(), 3, 4, 4), None, c)
+        assert (flat["channel"], flat["inner"], flat["inners"]) == (None, c, 3)
     assert flat["maps"]["y"].shape == (48,)
     assert flat["maps"]["dw"] is None
     volume = layer_maps(worked(nn.Conv3d(1, 2, 2), 1, 3, 3, 3), None, None)

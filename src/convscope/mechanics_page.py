@@ -1,8 +1,8 @@
 """What the mechanics page asks: one layer on one image, worked out, and what moves when a pixel or a weight is changed.
 
 One run of the network forward and backward (in float64, `mechanics.capture`) answers every question about its layers. The
-two latest runs are kept, so that stepping from number to number costs no further run. A change is a run of its own: the input
-with other pixels, or a copy of the network's table of tensors with other weights. The network itself is never written.
+two latest runs are kept, so that stepping from number to number costs no further run. A change is a run of its own: the
+input with other pixels, or a copy of the network's table of tensors with other weights. The network itself is never written.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The mechanics page in a real browser, on a real network and its atlas: live, and opened from disk.
 
-Mutations that turn these red, tried one by one: `others` left out of conv.forward in mechanics_cells.js (test_every_number…);
-`change: lib.written(changed)` left out of `put` in mechanics_change.js (test_a_changed_pixel…); `timer = setInterval(…)` left out of `toggle`
-in mechanics_stage.js (test_playing…); `put(work.out, f"mechanics/…` left out of atlas.py (test_from_disk).
+Mutations that turn these red, tried one by one: `change: lib.written(changed)` left out of `put` in mechanics_change.js
+(test_a_changed_pixel…); `timer = setInterval(…)` left out of `toggle` in mechanics_stage.js (test_playing…);
+`put(work.out, f"mechanics/…` left out of atlas.py (test_from_disk).
 """
 
 from __future__ import annotations
@@ -168,8 +168,7 @@ def test_a_changed_pixel_moves_what_sees_it(tab: Tab) -> None:
     assert tab.at("value").inner_text() != value
     assert page.evaluate(DIFFERENCE) < 1e-9
     rows = tab.at("moved").locator("tbody tr").all_inner_texts()
-    assert [r.split("\t")[0] for r in rows][0] == "conv1"
-    assert [r.split("\t")[0] for r in rows][-1] == "fc"
+    assert [rows[n].split("\t")[0] for n in (0, -1)] == ["conv1", "fc"]
     tab.at("output-now").click()
     tab.until("location.hash.includes('out=now')")
     page.get_by_role("button", name="undo").click()
