@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope import registry
 from convscope.errors import UsageError
-from convscope.results import Heatmap, Origin, Picture, Result, Run, Steps, Table, Trace
+from convscope.results import Findings, Heatmap, Origin, Picture, Result, Run, Steps, Table, Trace
 
 if TYPE_CHECKING:
 
@@ -146,6 +146,79 @@ def _loss(net: Network, x: Any, label: Any) -> tuple[Any, tuple[str, ...]]:
     if None in found:
         raise UsageError(f"{label!r} is no class", "the loss needs a class", "give its index or name")
     return Loss(labels=tuple(int(i) for i in found if i is not None)), ()
+
+
+def update(
+    network: Any,
+    image: Any = None,
+    layer: str | None = None,
+    *,
+    label: Any = None,
+    rate: float = 0.01,
+    **how: Any,
+) -> Steps:
+    """What does one step of gradient descent on a batch change in one filter, and which image and place asked for it?
+
+    `image`: one, or several for a batch. `layer`: an address or a unit ('conv1/3'); by default the first convolution.
+    `rate`: the learning rate. `how`: channel (by default 0), training. See `mechanics.update`. The network itself is not
+    changed.
+
+    >>> update("zoo:lenet5", layer="conv1/3", rate=0.1).at[0]
+    3
+    """
+    import dataclasses
+
+    from convscope import inputs
+    from convscope.mechanics.steps import question
+    from convscope.mechanics.update import Update, explain_update
+
+    net = open(network)
+    x, _, notes = inputs.batch(net, image)
+    net = net.at(x.shape[1:])
+    loss, assumed = _loss(net, x, label)
+    asked = question(net, layer, "weights", channel=how.get("channel"))
+    found = explain_update(net, x, loss, Update(asked.layer, asked.channel or 0, rate, bool(how.get("training"))))
+    return dataclasses.replace(found, notes=(*found.notes, *assumed, *notes))
+
+
+def equivalences(network: Any, layer: str | None = None, image: Any = None, *, method: str | None = None) -> Table:
+    """What is this layer the same as? Every equivalence that applies, proved on its own numbers; or one, row by row.
+
+    `layer`: an address, by default the first convolution. `image`: one, several, or random numbers. `method`: one leaf of
+    `equivalences/`, whose own table is given instead.
+
+    >>> equivalences("zoo:lenet5").title
+    'conv1 (conv2d): 4 of 7 apply'
+    """
+    import dataclasses
+
+    from convscope import inputs
+    from convscope.equivalences._all import prove_all
+    from convscope.mechanics.capture import Capture
+    from convscope.mechanics.steps import question
+
+    net = open(network)
+    x, _, notes = inputs.batch(net, image)
+    net = net.at(x.shape[1:])
+    kept, asked = Capture(net, x), net[question(net, layer, "forward").layer]
+    found = prove_all(kept, asked) if method is None else make("equivalences", method, {})(kept, asked)
+    return dataclasses.replace(found, notes=(*found.notes, *notes))
+
+
+def verify(network: Any, arrays: Any, *, image: Any = None, label: Any = None, **how: Any) -> Findings:
+    """Is somebody's own backpropagation right? The first wrong array, and the mistake that makes exactly this array.
+
+    `arrays`: an .npz, a .safetensors, a folder of .npy files or a mapping, named as `mechanics.arrays` says. `how`: loss,
+    reduction, training, wanted (see `mechanics.verify.Problem`). With a `torch.autograd.Function`, a module or a function as
+    `network` and tensors as `arrays`, its backward pass is held against finite differences instead.
+
+    >>> import numpy as np
+    >>> verify("zoo:lenet5", {"input": np.zeros((1, 28, 28)), "fc3.activation": np.zeros(10)}).findings[0].where
+    'fc3.activation'
+    """
+    from convscope.mechanics import doors
+
+    return doors.verify(network, arrays, image, label, how)
 
 
 def attribute(

@@ -31,10 +31,16 @@ _WORDS = {
     DELTA: ("delta", "grad_output", "output_grad", "output_delta", "output_gradient", "dout", "dy", "grad"),
     INPUT_DELTA: ("input_delta", "delta_input", "grad_input", "input_grad", "input_gradient", "dx", "din"),
 }
-_TOP = {INPUT: ("input", "x", "X", "image", "images", "inputs"), LABELS: ("labels", "label", "y", "classes"),
-        LOSS: ("loss",), WANTED: ("target", "targets")}
+_TOP = {
+    INPUT: ("input", "x", "X", "image", "images", "inputs"),
+    LABELS: ("labels", "label", "y", "classes"),
+    LOSS: ("loss",),
+    WANTED: ("target", "targets"),
+}
 _SHORT = {"weight": ("weight", "weights", "W", "w"), "bias": ("bias", "biases", "b")}
-NAMES = "<layer>.activation, .delta, .input_delta, .weight.gradient, .bias.gradient, .weight, .bias; input, labels, loss, output"
+NAMES = (
+    "<layer>.activation, .delta, .input_delta, .weight.gradient, .bias.gradient, .weight, .bias; input, labels, loss, output"
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,11 @@ def read(source: Any) -> dict[str, Any]:
     for name, value in found.items():
         if not np.isfinite(value).all():
             at = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
-            raise DataError(f"{name} holds {value[at]}", f"first at index {list(at)}, {int((~np.isfinite(value)).sum())} in all",
-                            "look for a division by 0, log 0 or an overflow before anything else")
+            raise DataError(
+                f"{name} holds {value[at]}",
+                f"first at index {list(at)}, {int((~np.isfinite(value)).sum())} in all",
+                "look for a division by 0, log 0 or an overflow before anything else",
+            )
     return found
 
 
@@ -83,21 +92,29 @@ def _file(path: Path) -> dict[str, Any]:
         except SafetensorError as problem:
             raise DataError(f"{path.name} is no safetensors file", str(problem), "save it again") from problem
     if path.suffix == ".npy":
-        raise DataError(f"{path.name} is one array without a name", "",
-                        "save several with np.savez, or put .npy files named like the arrays into a folder")
+        raise DataError(
+            f"{path.name} is one array without a name",
+            "",
+            "save several with np.savez, or put .npy files named like the arrays into a folder",
+        )
     try:
         with np.load(path, allow_pickle=False) as kept:
             return {name: _member(path, kept, name) for name in kept.files}
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError) as problem:
-        raise DataError(f"{path.name} is no .npz file", str(problem), "save arrays with np.savez(path, **arrays)") from problem
+        raise DataError(
+            f"{path.name} is no .npz file", str(problem), "save arrays with np.savez(path, **arrays)"
+        ) from problem
 
 
 def _member(path: Path, kept: Any, name: str) -> Any:
     try:
         return kept[name]
     except ValueError as problem:
-        raise DataError(f"{name} in {path.name} cannot be read", str(problem),
-                        "save plain numeric arrays (no lists of arrays of unequal sizes, no objects)") from problem
+        raise DataError(
+            f"{name} in {path.name} cannot be read",
+            str(problem),
+            "save plain numeric arrays (no lists of arrays of unequal sizes, no objects)",
+        ) from problem
 
 
 def _npy(path: Path) -> Any:
@@ -138,7 +155,7 @@ def understand(text: str, addresses: Mapping[str, tuple[str, ...]], together: An
     for address in sorted(addresses, key=len, reverse=True):  # the longest first: 'relu:1' before 'relu'
         for prefix in (f"{address}.", f"{address}_", f"{address}:0."):
             if plain.startswith(prefix):
-                found = _what(plain[len(prefix):], addresses[address])
+                found = _what(plain[len(prefix) :], addresses[address])
                 if found is not None:
                     kind, parameter = found
                     if kind in (ACTIVATION, DELTA, INPUT_DELTA) and not prefix.endswith(":0."):
@@ -165,8 +182,16 @@ def _what(word: str, parameters: tuple[str, ...]) -> tuple[str, str] | None:
         for short in _SHORT.get(parameter, (parameter,)):
             if word == short:
                 return PARAMETER, parameter
-            gradients = (f"{short}.gradient", f"{short}.grad", f"{short}_gradient", f"{short}_grad", f"grad_{short}",
-                         f"d{short}", f"d_{short}", f"{short}.delta")
+            gradients = (
+                f"{short}.gradient",
+                f"{short}.grad",
+                f"{short}_gradient",
+                f"{short}_grad",
+                f"grad_{short}",
+                f"d{short}",
+                f"d_{short}",
+                f"{short}.delta",
+            )
             if word in gradients:
                 return GRADIENT, parameter
     return None
@@ -177,9 +202,11 @@ def _require_one_call(text: str, address: str, addresses: Mapping[str, Any], tog
     siblings = [a for a in addresses if a.startswith(f"{address}:")]
     named = any(str(t).replace("~", ":").startswith(tuple(siblings)) for t in together) if siblings else True
     if siblings and not named:
-        raise UsageError(f"{text}: {address} is called {len(siblings) + 1} times",
-                         f"its calls are {', '.join([f'{address}:0', *siblings])}",
-                         f"say which one is meant, for example {siblings[0]}, or {address}:0 for the first")
+        raise UsageError(
+            f"{text}: {address} is called {len(siblings) + 1} times",
+            f"its calls are {', '.join([f'{address}:0', *siblings])}",
+            f"say which one is meant, for example {siblings[0]}, or {address}:0 for the first",
+        )
 
 
 def _complain(text: str, plain: str, addresses: Mapping[str, tuple[str, ...]]) -> None:
@@ -188,7 +215,10 @@ def _complain(text: str, plain: str, addresses: Mapping[str, tuple[str, ...]]) -
         address = max(known, key=len)
         parameters = addresses[address]
         words = ["activation", "delta", "input_delta", *(f"{p}.gradient" for p in parameters), *parameters]
-        raise UnknownName(f"{text}: no array of {address} goes by that name", f"expected {address}." + f", {address}.".join(words),
-                          "`convscope verify --help` lists all names")
+        raise UnknownName(
+            f"{text}: no array of {address} goes by that name",
+            f"expected {address}." + f", {address}.".join(words),
+            "`convscope verify --help` lists all names",
+        )
     head = plain.rsplit(".", 2 if plain.endswith(("gradient", "grad")) and plain.count(".") > 1 else 1)[0]
     raise unknown("layer", head, addresses, f"arrays are named {NAMES}") from None

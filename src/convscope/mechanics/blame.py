@@ -1,9 +1,9 @@
 """Where do somebody's arrays first part from ours, and which mistake makes exactly theirs?
 
-Arrays are looked at in the order in which they are computed: activations forward, the loss, then deltas and gradients from the
-last layer to the first. The first wrong one is blamed. Between it and the last right delta lie the calls that can have spoilt
-it; each mistake known of each of them is replayed, there alone and everywhere the operation occurs, until one reproduces the
-array. Of several, the one that explains most of the other arrays too is named.
+Arrays are looked at in the order in which they are computed: activations forward, the loss, then deltas and gradients from
+the last layer to the first. The first wrong one is blamed. Between it and the last right delta lie the calls that can have
+spoilt it; each mistake known of each of them is replayed, there alone and everywhere the operation occurs, until one
+reproduces the array. Of several, the one that explains most of the other arrays too is named.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Spot:
         if self.kind == names.LOSS:
             return np.asarray(run.loss)
         if self.kind == names.ACTIVATION:
-            value = run.values[self.value]
+            value = run.odd.get(self.value, run.values[self.value])
             return value[0] if isinstance(value, tuple) else value
         if self.kind == names.INPUT_DELTA:
             return run.parts[self.call][self.which] if self.call in run.parts else None
@@ -131,8 +131,10 @@ class Search:
                             tried.append(self._try(blamed, mistake, where))
             if any(s.misfit <= 1 for s in tried):
                 break
-        return sorted(tried, key=lambda s: (s.misfit > 1, -s.explained if s.misfit <= 1 else 0, s.misfit > 1 and s.relative,
-                                            len(s.calls)))
+        return sorted(
+            tried,
+            key=lambda s: (s.misfit > 1, -s.explained if s.misfit <= 1 else 0, s.misfit > 1 and s.relative, len(s.calls)),
+        )
 
     def _rounds(self, blamed: Theirs) -> Iterable[tuple[str, list[tuple[str, str]]]]:
         """Which mistakes are tried, in which calls: first the near ones."""
@@ -162,9 +164,11 @@ class Search:
         return found
 
     def between(self, blamed: Theirs) -> list[tuple[str, str]]:
-        """The calls whose backward pass can have spoilt an array, nearest first, with the kind of gradient that it concerns."""
+        """The calls whose backward pass can have spoilt an array, nearest first, with the kind of gradient concerned."""
         box, spot = self.replay.box, blamed.spot
-        right = {t.spot.value for t in self.given if t.spot.kind == names.DELTA and t is not blamed and t.made_by(self._base) <= 1}
+        right = {
+            t.spot.value for t in self.given if t.spot.kind == names.DELTA and t is not blamed and t.made_by(self._base) <= 1
+        }
         if spot.kind == names.INPUT_DELTA:
             found, todo = [(spot.call, "input")], [spot.call]
         elif spot.kind == names.GRADIENT:
@@ -233,8 +237,11 @@ def spot_of(name: Name, replay: Replay) -> Spot | None:
     if name.kind == names.INPUT_DELTA:
         which = next(i for i, n in enumerate(call.reads) if n is not None and n not in box.parameters)
         return Spot(names.INPUT_DELTA, call.reads[which] or "", layer, which, (2, -at, 9))
-    which, parameter = next((i, n) for i, n in enumerate(call.reads)
-                            if n is not None and n in box.parameters and short(call, i) == name.parameter)
+    which, parameter = next(
+        (i, n)
+        for i, n in enumerate(call.reads)
+        if n is not None and n in box.parameters and short(call, i) == name.parameter
+    )
     first = min(i for i, c in enumerate(box.calls) if parameter in c.reads)
     return Spot(names.GRADIENT, parameter, layer, which, (2, -first, 1 + which))
 

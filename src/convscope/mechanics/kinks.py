@@ -1,7 +1,7 @@
-"""Float32 may fall on the other side of a kink: a ReLU's input that is 0 but for rounding, two maxima that are all but equal.
+"""Float32 may fall on the other side of a kink: a ReLU's input all but 0, two maxima that are all but equal.
 
-Then whole deltas differ, though nobody made a mistake. Where a number lies closer to a kink than rounding can tell, the backward
-pass is done with the other side too, and what changes is allowed for.
+Then whole deltas differ, though nobody made a mistake. Where a number lies closer to a kink than rounding can tell, the
+backward pass is done with the other side too, and what changes is allowed for.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import numpy as np
 
 from convscope.mechanics.blame import Theirs, distance
 from convscope.mechanics.replay import Replay
-from convscope.mechanics.rounding import allowances
+from convscope.mechanics.rounding import allowances, precision
 from convscope.operators.max_pool import MaxPool
 from convscope.operators.mistakes import BACKWARD, Mistake
+from convscope.operators.mistakes.max_pool import windows_of
 from convscope.operators.relu import ReLU
 from convscope.operators.relu6 import ReLU6
 
@@ -23,29 +24,45 @@ ONE_BY_ONE = 12  # so many kinks are tried singly; of more, all of a call togeth
 
 def widened(replay: Replay, theirs: list[Theirs]) -> tuple[str, ...]:
     """Allow in `theirs` for kinks that rounding can cross; says how many there are."""
-    noise = allowances(replay, max(t.allowed for t in theirs) * 0 + _precision(theirs))
+    noise = allowances(replay, precision(t.raw for t in theirs))
     found: list[tuple[str, Any]] = []
     for call in replay.box.calls:
         if isinstance(call.operator, (ReLU, ReLU6, MaxPool)):
             x = replay.box.read(call, replay.right.values)[0]
             close = noise.get(call.reads[0], 0.0)
-            others = _pools(call.operator, x, close) if isinstance(call.operator, MaxPool) else _hinges(call.operator, x, close)
+            others = (
+                _pools(call.operator, x, close) if isinstance(call.operator, MaxPool) else _hinges(call.operator, x, close)
+            )
             found += [(call.name, other) for other in others]
     for name, other in found:
-        wrong = Mistake("the other side of a kink", "", "", (), BACKWARD, "input",
-                        lambda op, delta, x, other=other: op.backward(delta, other))
+        wrong = Mistake(
+            "the other side of a kink",
+            "",
+            "",
+            (),
+            BACKWARD,
+            "input",
+            _backward_at(other),
+        )
         run = replay.run({name: (wrong,)})
         for t in theirs:
             made = t.spot.of(run)
             if made is not None and made.shape == t.reference.shape:
                 t.allowed += distance(made, t.reference)
-    return (f"{len(found)} numbers lie so close to a kink (ReLU, max pooling) that float32 may fall on either side",) if found else ()
+    return (
+        (f"{len(found)} numbers lie so close to a kink (ReLU, max pooling) that float32 may fall on either side",)
+        if found
+        else ()
+    )
 
 
-def _precision(theirs: list[Theirs]) -> float:
-    from convscope.mechanics.rounding import precision
+def _backward_at(other: Any) -> Any:
+    """The backward pass as it is at `other`, whatever was read."""
 
-    return precision(t.raw for t in theirs)
+    def make(op: Any, delta: Any, *_: Any) -> Any:
+        return op.backward(delta, other)
+
+    return make
 
 
 def _hinges(operator: Any, x: Any, close: float) -> list[Any]:
@@ -61,7 +78,7 @@ def _hinges(operator: Any, x: Any, close: float) -> list[Any]:
 def _pools(operator: MaxPool, x: Any, close: float) -> list[Any]:
     """x with the maximum lowered below the second where the two are all but equal."""
     _, winners = operator.forward_with_indices(x)
-    values = np.sort(operator._cut(x, operator.output_shape(x.shape), -np.inf), axis=-1)
+    values = np.sort(windows_of(operator, x), axis=-1)
     if values.shape[-1] < 2:
         return []
     gap = values[..., -1] - values[..., -2]
@@ -71,7 +88,7 @@ def _pools(operator: MaxPool, x: Any, close: float) -> list[Any]:
 
 
 def _moved(x: Any, places: Any, move: Any) -> list[Any]:
-    groups = [places] if len(places) > ONE_BY_ONE else [places[i:i + 1] for i in range(len(places))]
+    groups = [places] if len(places) > ONE_BY_ONE else [places[i : i + 1] for i in range(len(places))]
     found: list[Any] = []
     for group in groups:
         if len(group):

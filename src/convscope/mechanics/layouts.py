@@ -1,8 +1,9 @@
 """In which order do somebody's arrays have their axes? Conventions are accepted and said; mix-ups are not.
 
-Maps may be (B, C, H, W) or (B, H, W, C), batches first or last or, for one example, missing; kernels (K, C, h, w), (h, w, C, K)
-or (K, h, w, C); dense weights (K, C) or (C, K); sequences (B, T, I) or (T, B, I); and each flattened. All arrays of a kind
-follow one convention: the first in this list that fits all shapes, and of several the one in which most arrays are right.
+Maps may be (B, C, H, W) or (B, H, W, C), batches first or last or, for one example, missing; kernels (K, C, h, w), (h, w,
+C, K) or (K, h, w, C); dense weights (K, C) or (C, K); sequences (B, T, I) or (T, B, I); and each flattened. All arrays of a
+kind follow one convention: the first in this list that fits all shapes, and of several the one in which most arrays are
+right.
 """
 
 from __future__ import annotations
@@ -17,11 +18,19 @@ import numpy as np
 Shape = tuple[int, ...]
 MAPS, ROWS, KERNELS, MATRICES, SEQUENCES, OTHER = "maps", "rows", "kernels", "dense weights", "sequences", "other"
 ORDERS: dict[str, dict[str, Shape]] = {  # name: the reference's axes in the order in which they stand
-    MAPS: {"(B, C, H, W)": (0, 1, 2, 3), "(B, H, W, C)": (0, 2, 3, 1), "(C, H, W, B)": (1, 2, 3, 0),
-           "(H, W, C, B)": (2, 3, 1, 0)},
+    MAPS: {
+        "(B, C, H, W)": (0, 1, 2, 3),
+        "(B, H, W, C)": (0, 2, 3, 1),
+        "(C, H, W, B)": (1, 2, 3, 0),
+        "(H, W, C, B)": (2, 3, 1, 0),
+    },
     ROWS: {"(B, features)": (0, 1), "(features, B)": (1, 0)},
-    KERNELS: {"(filter, channel, row, column)": (0, 1, 2, 3), "(row, column, channel, filter)": (2, 3, 1, 0),
-              "(filter, row, column, channel)": (0, 2, 3, 1), "(row, column, filter, channel)": (2, 3, 0, 1)},
+    KERNELS: {
+        "(filter, channel, row, column)": (0, 1, 2, 3),
+        "(row, column, channel, filter)": (2, 3, 1, 0),
+        "(filter, row, column, channel)": (0, 2, 3, 1),
+        "(row, column, filter, channel)": (2, 3, 0, 1),
+    },
     MATRICES: {"(outputs, inputs)": (0, 1), "(inputs, outputs)": (1, 0)},
     SEQUENCES: {"(B, T, features)": (0, 1, 2), "(T, B, features)": (1, 0, 2)},
     OTHER: {"": ()},
@@ -85,5 +94,7 @@ def settle(given: Sequence[Given], right: Callable[[str, Any], bool]) -> tuple[d
         found |= made
         changed = [g.name for g in mine if made[g.name] is not None and g.value.ndim != len(g.shape)]
         if changed:
-            notes.append(f"missing or flattened axes were put in: {', '.join(changed[:6])}" + (" …" if len(changed) > 6 else ""))
+            notes.append(
+                f"missing or flattened axes were put in: {', '.join(changed[:6])}" + (" …" if len(changed) > 6 else "")
+            )
     return found, tuple(notes)

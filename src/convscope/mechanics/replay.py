@@ -1,7 +1,7 @@
 """What would the arrays be, had this mistake been made? The glass-box network run with single calls done wrong.
 
-A `Replay` keeps the right run. With mistakes at some calls it computes again only what they change: a call whose incoming delta
-is the right one hands out the gradients that are known.
+A `Replay` keeps the right run. With mistakes at some calls it computes again only what they change: a call whose incoming
+delta is the right one hands out the gradients that are known.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Run:
     loss: float
     deltas: dict[str, Any]
     parts: dict[str, tuple[Any, ...]]
+    odd: dict[str, Any]  # values of another size than they should be: nothing can go on from them
 
 
 def loss_step(kept: Capture) -> tuple[Operator, Any]:
@@ -56,8 +57,12 @@ class Replay:
 
     def __init__(self, kept: Capture) -> None:
         box = glass_box(kept.net)
-        calls = tuple(dataclasses.replace(c, operator=dataclasses.replace(c.operator, training=True))
-                      if kept.training and isinstance(c.operator, BatchNorm) else c for c in box.calls)
+        calls = tuple(
+            dataclasses.replace(c, operator=dataclasses.replace(c.operator, training=True))
+            if kept.training and isinstance(c.operator, BatchNorm)
+            else c
+            for c in box.calls
+        )
         self.box: GlassBox = dataclasses.replace(box, calls=calls)
         self.operator, self.target = loss_step(kept)
         self.x = kept.value(INPUT)
@@ -79,20 +84,24 @@ class Replay:
         """The run with mistakes: call name (or 'loss') -> what is done wrong there."""
         there = {k: m for k, ms in mistakes.items() for m in ms if m.direction == FORWARD}
         back = {k: tuple(m for m in ms if m.direction != FORWARD) for k, ms in mistakes.items()}
-        values = self._forward(there) if there or not mistakes else self.right.values
+        odd: dict[str, Any] = {}
+        values = self._forward(there, odd) if there or not mistakes else self.right.values
         output = self._flat(values[self.box.output])
         loss = self._loss(output, there.get(LOSS))
         start = self._start(output, back.get(LOSS, ()))
         parts: dict[str, tuple[Any, ...]] = {}
-        replaced = {c.name: self._recording(c, back.get(c.name, ()), parts, bool(mistakes) and values is self.right.values)
-                    for c in self.box.calls if c.operator is not None}
+        replaced = {
+            c.name: self._recording(c, back.get(c.name, ()), parts, bool(mistakes) and values is self.right.values)
+            for c in self.box.calls
+            if c.operator is not None
+        }
         deltas = self.box.backward(values, {self.box.output: start.reshape(values[self.box.output].shape)}, replaced)
-        return Run(values, loss, deltas, parts)
+        return Run(values, loss, deltas, parts, odd)
 
     def _flat(self, output: Any) -> Any:
         return output if isinstance(self.operator, MeanSquaredError) else output.reshape(len(output), -1)
 
-    def _forward(self, wrong: Mapping[str, Mistake]) -> dict[str, Any]:
+    def _forward(self, wrong: Mapping[str, Mistake], odd: dict[str, Any]) -> dict[str, Any]:
         """All values; a call that reads only right values is not computed again."""
         right = self.__dict__["right"].values if "right" in self.__dict__ else {}
         values: dict[str, Any] = {INPUT: right.get(INPUT, self.x), **self.box.parameters}
@@ -104,7 +113,11 @@ class Replay:
                 continue
             arrays = self.box.read(call, values)
             made = mistake.make(call.operator, *arrays)
-            values[call.name] = self.box.value(call, values) if made is None else made
+            own = self.box.value(call, values)
+            fits = made is not None and _sizes(made) == _sizes(own)
+            values[call.name] = made if fits else own
+            if made is not None and not fits:
+                odd[call.name] = made
         return values
 
     def _loss(self, output: Any, mistake: Mistake | None) -> float:
@@ -115,8 +128,9 @@ class Replay:
         """∂L/∂output. (A loss that is only reported wrong has the right derivative.)"""
         return np.asarray(_gradients(self.operator, wrong, np.float64(1.0), (output, self.target))[0])
 
-    def _recording(self, call: Call, wrong: tuple[Mistake, ...], parts: dict[str, tuple[Any, ...]],
-                   cached: bool) -> Callable[..., tuple[Any, ...]]:
+    def _recording(
+        self, call: Call, wrong: tuple[Mistake, ...], parts: dict[str, tuple[Any, ...]], cached: bool
+    ) -> Callable[..., tuple[Any, ...]]:
         """A call's backward pass that leaves what it handed out in `parts`."""
 
         def backward(operator: Operator, delta: Any, *arrays: Any) -> tuple[Any, ...]:
@@ -126,8 +140,10 @@ class Replay:
                 found = _gradients(operator, wrong, delta, arrays)
             parts[call.name] = found
             # What has another size than its array cannot be handed on.
-            return tuple(None if g is not None and a is not None and g.shape != a.shape else g
-                         for g, a in zip(found, arrays, strict=True))
+            return tuple(
+                None if g is not None and a is not None and g.shape != a.shape else g
+                for g, a in zip(found, arrays, strict=True)
+            )
 
         return backward
 
@@ -140,6 +156,10 @@ def _gradients(operator: Operator, wrong: tuple[Mistake, ...], delta: Any, array
             if gradient is not None and found[at] is not None:
                 found[at] = gradient
     return tuple(found)
+
+
+def _sizes(value: Any) -> Any:
+    return tuple(map(_sizes, value)) if isinstance(value, tuple) else value.shape
 
 
 def _same(a: Any, b: Any) -> bool:

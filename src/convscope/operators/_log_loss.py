@@ -49,9 +49,15 @@ class LogLoss(Loss):
     def _chosen(self, x: Array, target: Array) -> Array:
         """q: one at each example's class."""
         if x.ndim != 2 or target.shape != x.shape[:1]:
-            raise ShapeError(f"a target of shape {target.shape} for probabilities of shape {x.shape}", "",
-                             "x is (B, K), target one class index an example")
+            raise ShapeError(
+                f"a target of shape {target.shape} for probabilities of shape {x.shape}",
+                "",
+                "x is (B, K), target one class index an example",
+            )
         if ((target < 0) | (target >= x.shape[1])).any():
-            raise DataError(f"there is a class outside 0 … {x.shape[1] - 1}", f"the output has {x.shape[1]} classes",
-                            "check labels and the width of the last layer")
+            raise DataError(
+                f"there is a class outside 0 … {x.shape[1] - 1}",
+                f"the output has {x.shape[1]} classes",
+                "check labels and the width of the last layer",
+            )
         return (target[:, None] == np.arange(x.shape[1])).astype(x.dtype)

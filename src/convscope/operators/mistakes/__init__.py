@@ -1,12 +1,12 @@
-"""What do people get wrong when they write an operation's backward pass by hand? A catalogue of mistakes that can be replayed.
+"""What do people get wrong when they write a backward pass by hand? A catalogue of mistakes that can be replayed.
 
 One file for each operation (or family). A mistake is one function that computes the gradients the wrong way,
 
     @backward(Conv, "the kernel was not flipped", "flip both axes: weight[:, :, ::-1, ::-1]")
     def kernel_not_flipped(op, delta, x, weight, *bias): ...
 
-with a sentence that says what was done, and a remedy. `forward` registers a wrong forward pass, `(op, *arrays) -> y`. A function
-may return None, or None for single gradients, where its mistake cannot be made (then the right gradient stands).
+with a sentence that says what was done, and a remedy. `forward` registers a wrong forward pass, `(op, *arrays) -> y`. A
+function may return None, or None for single gradients, where its mistake cannot be made (then the right gradient stands).
 """
 
 from __future__ import annotations

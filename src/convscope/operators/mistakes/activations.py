@@ -1,6 +1,6 @@
 """Mistakes in activation functions.
 
-    y = f(x)        ∂L/∂x = δ · f′(x)
+y = f(x)        ∂L/∂x = δ · f′(x)
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def derivative_instead_of_delta(op: Any, delta: Any, x: Any) -> Any:
     return (op.slope(x) * np.ones_like(delta),)
 
 
-@backward(Elementwise, "δ was multiplied with the activation instead of its derivative", "multiply with f′(x), not with f(x)")
+@backward(
+    Elementwise, "δ was multiplied with the activation instead of its derivative", "multiply with f′(x), not with f(x)"
+)
 def activation_instead_of_derivative(op: Any, delta: Any, x: Any) -> Any:
     return (delta * op.value(x),)
 
@@ -58,7 +60,9 @@ def formula_for_the_output_fed_with_the_input(op: Any, delta: Any, x: Any) -> An
     return (delta * (1 - x**2),)
 
 
-@backward(Sigmoid, "y·(1 − y) was used with x in the place of y = σ(x)", AT_INPUT, key="formula for the output fed with the input")
+@backward(
+    Sigmoid, "y·(1 − y) was used with x in the place of y = σ(x)", AT_INPUT, key="formula for the output fed with the input"
+)
 def logistic_formula_fed_with_the_input(op: Any, delta: Any, x: Any) -> Any:
     return (delta * x * (1 - x),)
 
@@ -128,6 +132,14 @@ def _other(function: Any) -> Any:
     return lambda op, x: function(x)
 
 
-for _key, _function in (("relu", lambda x: np.maximum(x, 0)), ("tanh", np.tanh), ("sigmoid", logistic), ("absolute value", np.abs),
-                        ("leaky relu", lambda x: np.where(x > 0, x, 0.01 * x)), ("softplus", lambda x: np.logaddexp(0, x))):
-    forward(Elementwise, f"another activation was used: {_key}", "use the network's own", key=f"{_key} was used")(_other(_function))
+for _key, _function in (
+    ("relu", lambda x: np.maximum(x, 0)),
+    ("tanh", np.tanh),
+    ("sigmoid", logistic),
+    ("absolute value", np.abs),
+    ("leaky relu", lambda x: np.where(x > 0, x, 0.01 * x)),
+    ("softplus", lambda x: np.logaddexp(0, x)),
+):
+    forward(Elementwise, f"another activation was used: {_key}", "use the network's own", key=f"{_key} was used")(
+        _other(_function)
+    )

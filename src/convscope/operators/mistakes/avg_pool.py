@@ -1,6 +1,6 @@
 """Mistakes in average pooling, over windows or whole maps.
 
-    y[i] = 1/n · Σ over the window; every pixel of the window gets δ[i]/n
+y[i] = 1/n · Σ over the window; every pixel of the window gets δ[i]/n
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def delta_to_the_maximum(op: Any, delta: Any, x: Any) -> Any:
     for i in np.ndindex(*delta.shape):
         alone = np.zeros_like(delta)
         alone[i] = 1
-        window = op.backward(alone[i[0]:i[0] + 1, i[1]:i[1] + 1], x[i[0]:i[0] + 1, i[1]:i[1] + 1])[0][0, 0] > 0
+        window = op.backward(alone[i[0] : i[0] + 1, i[1] : i[1] + 1], x[i[0] : i[0] + 1, i[1] : i[1] + 1])[0][0, 0] > 0
         places = np.argwhere(window)
         if len(places):
             best = places[x[i[0], i[1]][window].argmax()]

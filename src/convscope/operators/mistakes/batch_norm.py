@@ -1,6 +1,6 @@
 """Mistakes in batch normalisation. With x̂ = (x − μ)/σ, d = δ · weight and means over batch and positions,
 
-    ∂L/∂x = (d − mean(d) − x̂·mean(d·x̂)) / σ        in training; outside, μ and σ are constants: d / σ
+∂L/∂x = (d − mean(d) − x̂·mean(d·x̂)) / σ        in training; outside, μ and σ are constants: d / σ
 """
 
 from __future__ import annotations
@@ -39,22 +39,39 @@ def _training(formula: Any) -> Any:
 
 for _key, _did, _formula in (
     ("mean and variance treated as constants", "μ and σ were treated as constants", lambda d, h, s, m: d / s),
-    ("variance treated as a constant", "σ was treated as a constant; only the way through μ was followed",
-     lambda d, h, s, m: (d - m(d)) / s),
-    ("mean treated as a constant", "μ was treated as a constant; only the way through σ was followed",
-     lambda d, h, s, m: (d - h * m(d * h)) / s),
-    ("divided by the variance instead of the deviation", "σ² was used where σ belongs",
-     lambda d, h, s, m: (d - m(d) - h * m(d * h)) / s**2),
+    (
+        "variance treated as a constant",
+        "σ was treated as a constant; only the way through μ was followed",
+        lambda d, h, s, m: (d - m(d)) / s,
+    ),
+    (
+        "mean treated as a constant",
+        "μ was treated as a constant; only the way through σ was followed",
+        lambda d, h, s, m: (d - h * m(d * h)) / s,
+    ),
+    (
+        "divided by the variance instead of the deviation",
+        "σ² was used where σ belongs",
+        lambda d, h, s, m: (d - m(d) - h * m(d * h)) / s**2,
+    ),
     ("not divided by the deviation", "the division by σ was forgotten", lambda d, h, s, m: d - m(d) - h * m(d * h)),
-    ("x in the place of x̂", "the way through σ used x − μ instead of x̂",
-     lambda d, h, s, m: (d - m(d) - h * s * m(d * h * s)) / s),
-    ("sign of the variance's share turned", "the share of σ was added instead of subtracted",
-     lambda d, h, s, m: (d - m(d) + h * m(d * h)) / s),
+    (
+        "x in the place of x̂",
+        "the way through σ used x − μ instead of x̂",
+        lambda d, h, s, m: (d - m(d) - h * s * m(d * h * s)) / s,
+    ),
+    (
+        "sign of the variance's share turned",
+        "the share of σ was added instead of subtracted",
+        lambda d, h, s, m: (d - m(d) + h * m(d * h)) / s,
+    ),
 ):
     backward(BatchNorm, _did, WHOLE, key=_key)(_training(_formula))
 
 
-@backward(BatchNorm, "the variance was divided by n − 1 in the backward pass", "the batch's variance is divided by n: x.var()")
+@backward(
+    BatchNorm, "the variance was divided by n − 1 in the backward pass", "the batch's variance is divided by n: x.var()"
+)
 def unbiased_variance(op: Any, delta: Any, x: Any, *given: Any) -> Any:
     if not op.training:
         return None
@@ -94,16 +111,22 @@ def eps_forgotten(op: Any, delta: Any, x: Any, *given: Any) -> Any:
     return replace(op, eps=0.0).backward(delta, x, *given)
 
 
-@backward(BatchNorm, "the statistics of the batch were differentiated, though running ones were used",
-          "outside training μ and σ are constants: ∂L/∂x = δ · γ / σ")
+@backward(
+    BatchNorm,
+    "the statistics of the batch were differentiated, though running ones were used",
+    "outside training μ and σ are constants: ∂L/∂x = δ · γ / σ",
+)
 def treated_as_in_training(op: Any, delta: Any, x: Any, *given: Any) -> Any:
     if op.training or prod(x.shape) == x.shape[1]:
         return None
     return (replace(op, training=True).backward(delta, x, *given)[0],)
 
 
-@backward(BatchNorm, "the running statistics were used, though the batch's belong here",
-          "in training μ and σ are those of the batch: " + WHOLE)
+@backward(
+    BatchNorm,
+    "the running statistics were used, though the batch's belong here",
+    "in training μ and σ are those of the batch: " + WHOLE,
+)
 def running_statistics_used(op: Any, delta: Any, x: Any, *given: Any) -> Any:
     return (replace(op, training=False).backward(delta, x, *given)[0],) if op.training and len(given) == 4 else None
 
@@ -124,7 +147,9 @@ def weight_gradient_with_y(op: Any, delta: Any, x: Any, *given: Any) -> Any:
     return (None, (delta * op.forward(x, *given)).sum(axis=(0, *range(2, x.ndim))))
 
 
-@forward(BatchNorm, "the variance was divided by n − 1", "the batch's variance is divided by n: x.var()", key="unbiased variance")
+@forward(
+    BatchNorm, "the variance was divided by n − 1", "the batch's variance is divided by n: x.var()", key="unbiased variance"
+)
 def unbiased_variance_forward(op: Any, x: Any, *given: Any) -> Any:
     if not op.training:
         return None

@@ -1,6 +1,6 @@
 """Mistakes where branches meet: residual additions, products, concatenations.
 
-    add: δ goes to every branch unchanged        mul: δ · other to x, δ · x to other        concat: δ is cut as y was joined
+add: δ goes to every branch unchanged        mul: δ · other to x, δ · x to other        concat: δ is cut as y was joined
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ backward(Add, "δ was doubled for both branches", BOTH, key="delta doubled")(_ti
 backward(Add, "δ was doubled for the first branch", BOTH, key="delta doubled for the first branch")(_times((2.0, 1.0)))
 backward(Add, "δ was doubled for the second branch", BOTH, key="delta doubled for the second branch")(_times((1.0, 2.0)))
 backward(Add, "δ was halved between the branches", BOTH, key="delta halved")(_times((0.5, 0.5)))
-backward(Sub, "the minus of the second branch was forgotten", "the branch that is subtracted gets −δ",
-         key="minus forgotten")(_times((1.0, -1.0)))
+backward(
+    Sub, "the minus of the second branch was forgotten", "the branch that is subtracted gets −δ", key="minus forgotten"
+)(_times((1.0, -1.0)))
 
 
 @backward(Mul, "the factors were not crossed: each branch got δ times itself", "x gets δ · other, other gets δ · x")

@@ -54,7 +54,9 @@ def kernel_flipped_in_columns_only(op: Any, delta: Any, x: Any, weight: Any, *bi
     return (op.input_gradient(delta, flipped(weight, (0,)), x.shape[2:]),) if weight.ndim > 3 else None
 
 
-@backward(Conv, "the kernel's rows and columns were swapped", "flip the kernel, do not transpose it: weight[:, :, ::-1, ::-1]")
+@backward(
+    Conv, "the kernel's rows and columns were swapped", "flip the kernel, do not transpose it: weight[:, :, ::-1, ::-1]"
+)
 def kernel_transposed(op: Any, delta: Any, x: Any, weight: Any, *bias: Any) -> Any:
     if weight.ndim != 4 or weight.shape[2] != weight.shape[3]:
         return None
@@ -82,8 +84,7 @@ def channels_not_swapped(op: Any, delta: Any, x: Any, weight: Any, *bias: Any) -
     return None if w is None else (op.input_gradient(delta, w, x.shape[2:]),)
 
 
-@backward(Conv, "channels were not swapped and the kernel not flipped",
-          "weight.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]")
+@backward(Conv, "channels were not swapped and the kernel not flipped", "weight.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]")
 def channels_not_swapped_and_kernel_not_flipped(op: Any, delta: Any, x: Any, weight: Any, *bias: Any) -> Any:
     w = _channels_kept(op, weight)
     return None if w is None else (op.input_gradient(delta, flipped(w, tuple(range(w.ndim - 2))), x.shape[2:]),)
@@ -110,8 +111,10 @@ backward(Conv, "only the first filter was used", _EVERY, key="only the first fil
 
 def _spread_full(op: Any, delta: Any, x: Any, weight: Any) -> tuple[Any, list[tuple[int, int]]]:
     """The full convolution, and per axis the sizes of the spread δ and of the kernel's reach."""
-    facts = [((h - 1) * w.stride + 1, w.dilation * (w.kernel - 1))
-             for h, w in zip(delta.shape[2:], op.windows(x.shape, weight.shape), strict=True)]
+    facts = [
+        ((h - 1) * w.stride + 1, w.dilation * (w.kernel - 1))
+        for h, w in zip(delta.shape[2:], op.windows(x.shape, weight.shape), strict=True)
+    ]
     return replace(op, padding=0).input_gradient(delta, weight, tuple(s + r for s, r in facts)), facts
 
 
@@ -144,11 +147,19 @@ def _kind(kind: str, where: str) -> Any:
 
 
 for _what in ("valid", "same"):
-    backward(Conv, f"a '{_what}' convolution was used, which makes a map of another size", FULL,
-             key=f"{_what} where full is needed")(_kind(_what, ""))
+    backward(
+        Conv,
+        f"a '{_what}' convolution was used, which makes a map of another size",
+        FULL,
+        key=f"{_what} where full is needed",
+    )(_kind(_what, ""))
     for _where, _said in (("middle", "around"), ("start", "at the end")):
-        backward(Conv, f"a '{_what}' convolution was used, and fitted with zeros {_said}", FULL,
-                 key=f"{_what} where full is needed, zeros {_said}")(_kind(_what, _where))
+        backward(
+            Conv,
+            f"a '{_what}' convolution was used, and fitted with zeros {_said}",
+            FULL,
+            key=f"{_what} where full is needed, zeros {_said}",
+        )(_kind(_what, _where))
 
 
 # --- stride, dilation, padding, overlap, groups ---------------------------------------------------------------------------
@@ -167,8 +178,9 @@ def _undone(where: str, name: str, repeat: bool = False) -> Any:
         plain = replace(op, **{name: 1}, padding=0)
         reach = [w.dilation * (w.kernel - 1) for w in plain.windows(x.shape, weight.shape)]
         steps = [w.stride for w in plain.windows(x.shape, weight.shape)]
-        full = plain.input_gradient(d, weight, tuple((n - 1) * s + r + 1 for n, s, r in
-                                                     zip(d.shape[2:], steps, reach, strict=True)))
+        full = plain.input_gradient(
+            d, weight, tuple((n - 1) * s + r + 1 for n, s, r in zip(d.shape[2:], steps, reach, strict=True))
+        )
         start, _ = op._paddings(weight.shape)
         cut = full[_spatial(*(slice(p, max(n - p, p)) for p, n in zip(start, full.shape[2:], strict=True)))]
         return (cut if where == "" else _fitted(cut, x.shape[2:], where),)
@@ -178,15 +190,26 @@ def _undone(where: str, name: str, repeat: bool = False) -> Any:
 
 _SPREAD = "put stride − 1 zeros between the δ before the full convolution: spread[:, :, ::s, ::s] = δ"
 backward(Conv, "the stride was forgotten, which makes a map of another size", _SPREAD, key="stride not dilated")(
-    _undone("", "stride"))
-backward(Conv, "the stride was forgotten: δ was not spread, zeros fill the end", _SPREAD,
-         key="stride not dilated, zeros at the end")(_undone("start", "stride"))
-backward(Conv, "the stride was forgotten: δ was not spread, zeros fill the sides", _SPREAD,
-         key="stride not dilated, zeros around")(_undone("middle", "stride"))
+    _undone("", "stride")
+)
+backward(
+    Conv,
+    "the stride was forgotten: δ was not spread, zeros fill the end",
+    _SPREAD,
+    key="stride not dilated, zeros at the end",
+)(_undone("start", "stride"))
+backward(
+    Conv, "the stride was forgotten: δ was not spread, zeros fill the sides", _SPREAD, key="stride not dilated, zeros around"
+)(_undone("middle", "stride"))
 backward(Conv, "δ was repeated over the stride instead of being spread with zeros", _SPREAD, key="stride repeated")(
-    _undone("start", "stride", repeat=True))
-backward(Conv, "the kernel's dilation was forgotten", "spread the kernel too: p = i·stride − padding + t·dilation",
-         key="dilation forgotten")(_undone("start", "dilation"))
+    _undone("start", "stride", repeat=True)
+)
+backward(
+    Conv,
+    "the kernel's dilation was forgotten",
+    "spread the kernel too: p = i·stride − padding + t·dilation",
+    key="dilation forgotten",
+)(_undone("start", "dilation"))
 
 
 @backward(Conv, "the padding was not cropped", CROP)
@@ -222,8 +245,9 @@ def overwritten(op: Any, delta: Any, x: Any, weight: Any, backwards: bool = Fals
     for i in reversed(places) if backwards else places:
         alone = delta[_spatial(*(slice(a, a + 1) for a in i))]
         reach = tuple(w.dilation * (w.kernel - 1) + 1 for w in windows)
-        here = _spatial(*(slice(a * w.stride, a * w.stride + r, w.dilation) for a, w, r in
-                          zip(i, windows, reach, strict=True)))
+        here = _spatial(
+            *(slice(a * w.stride, a * w.stride + r, w.dilation) for a, w, r in zip(i, windows, reach, strict=True))
+        )
         patch = one.input_gradient(alone, weight, reach)
         out[here] = patch[_spatial(*(slice(None, None, w.dilation) for w in windows))]
     return out[_spatial(*(slice(p, p + n) for p, n in zip(start, x.shape[2:], strict=True)))]
@@ -238,7 +262,7 @@ def overlapping_windows_overwritten(op: Any, delta: Any, x: Any, weight: Any, *b
 def overlapping_windows_and_filters_overwritten(op: Any, delta: Any, x: Any, weight: Any, *bias: Any) -> Any:
     alone = np.zeros_like(delta)
     step = delta.shape[1] // op.groups
-    alone[:, step - 1::step] = delta[:, step - 1::step]
+    alone[:, step - 1 :: step] = delta[:, step - 1 :: step]
     return (overwritten(op, alone, x, weight),)
 
 
@@ -248,7 +272,7 @@ def groups_ignored(op: Any, delta: Any, x: Any, weight: Any, *bias: Any) -> Any:
         return None
     part = replace(op, groups=1).input_gradient(delta, weight, x.shape[2:])
     gx = np.zeros_like(x)
-    gx[:, :part.shape[1]] = part
+    gx[:, : part.shape[1]] = part
     return (gx,)
 
 

@@ -1,6 +1,6 @@
 """Mistakes in the forward pass of a convolution.
 
-    y[b,k,i] = bias[k] + Σ_c Σ_t weight[k,c,t] · x[b,c,i·stride − padding + t·dilation]
+y[b,k,i] = bias[k] + Σ_c Σ_t weight[k,c,t] · x[b,c,i·stride − padding + t·dilation]
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ def bias_forgotten(op: Any, x: Any, weight: Any, *bias: Any) -> Any:
     return op.forward(x, weight) if bias else None
 
 
-@forward(Conv, "the kernel was flipped: a true convolution instead of a cross-correlation",
-         "slide the kernel as it is; scipy.signal.correlate2d does, convolve2d flips")
+@forward(
+    Conv,
+    "the kernel was flipped: a true convolution instead of a cross-correlation",
+    "slide the kernel as it is; scipy.signal.correlate2d does, convolve2d flips",
+)
 def kernel_flipped(op: Any, x: Any, weight: Any, *bias: Any) -> Any:
     return op.forward(x, flipped(weight, tuple(range(weight.ndim - 2))), *bias)
 
@@ -72,7 +75,7 @@ def dilation_forgotten(op: Any, x: Any, weight: Any, *bias: Any) -> Any:
 
 @forward(Conv, "the groups were ignored: every filter read the first channels", "a group's filters read its own channels")
 def groups_ignored(op: Any, x: Any, weight: Any, *bias: Any) -> Any:
-    return replace(op, groups=1).forward(x[:, :weight.shape[1]], weight, *bias) if op.groups > 1 else None
+    return replace(op, groups=1).forward(x[:, : weight.shape[1]], weight, *bias) if op.groups > 1 else None
 
 
 def _one_channel(which: int) -> Any:

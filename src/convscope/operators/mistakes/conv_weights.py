@@ -1,6 +1,6 @@
 """Mistakes in a convolution's gradient by its weights, other than sums left out (those are in parameters.py).
 
-    ∂L/∂weight[k,c,t] = Σ_b Σ_i δ[b,k,i] · x[b,c,i·stride − padding + t·dilation]
+∂L/∂weight[k,c,t] = Σ_b Σ_i δ[b,k,i] · x[b,c,i·stride − padding + t·dilation]
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ def weight_gradient_transposed(op: Any, delta: Any, x: Any, weight: Any, *bias: 
     return (None, op.weight_gradient(delta, x, weight.shape).swapaxes(2, 3))
 
 
-@backward(Conv, "filters and input channels of the weight gradient were swapped", "its axes are (filter, channel, row, column)",
-          PARAMETERS)
+@backward(
+    Conv,
+    "filters and input channels of the weight gradient were swapped",
+    "its axes are (filter, channel, row, column)",
+    PARAMETERS,
+)
 def weight_gradient_channels_swapped(op: Any, delta: Any, x: Any, weight: Any, *bias: Any) -> Any:
     gradient = op.weight_gradient(delta, x, weight.shape).swapaxes(0, 1)
     return (None, gradient.reshape(weight.shape))
@@ -52,7 +56,9 @@ def _shifted(before: bool) -> Any:
 
 _PAD = "pad x on both sides, as in the forward pass, before it is correlated with δ"
 backward(Conv, "x was padded at the end only", _PAD, PARAMETERS, "weight gradient: padding forgotten")(_shifted(False))
-backward(Conv, "x was padded at the start only", _PAD, PARAMETERS, "weight gradient: padding at the start only")(_shifted(True))
+backward(Conv, "x was padded at the start only", _PAD, PARAMETERS, "weight gradient: padding at the start only")(
+    _shifted(True)
+)
 
 
 @backward(Conv, "windows over the padding were left out", _PAD, PARAMETERS)
@@ -68,20 +74,25 @@ def weight_gradient_without_the_border(op: Any, delta: Any, x: Any, weight: Any,
     return (None, op.weight_gradient(inside, x, weight.shape))
 
 
-@backward(Conv, "the stride was forgotten: δ was laid over neighbouring pixels", "put stride − 1 zeros between the δ first",
-          PARAMETERS)
+@backward(
+    Conv,
+    "the stride was forgotten: δ was laid over neighbouring pixels",
+    "put stride − 1 zeros between the δ first",
+    PARAMETERS,
+)
 def weight_gradient_without_the_stride(op: Any, delta: Any, x: Any, weight: Any, *bias: Any) -> Any:
     if all(s == 1 for s in per_axis(op.stride, x.ndim - 2)):
         return None
     return (None, replace(op, stride=1).weight_gradient(delta, x, weight.shape))
 
 
-@backward(Conv, "the groups were ignored: every filter met the first channels", "a group's δ meets its own channels",
-          PARAMETERS)
+@backward(
+    Conv, "the groups were ignored: every filter met the first channels", "a group's δ meets its own channels", PARAMETERS
+)
 def weight_gradient_without_groups(op: Any, delta: Any, x: Any, weight: Any, *bias: Any) -> Any:
     if op.groups == 1:
         return None
-    return (None, replace(op, groups=1).weight_gradient(delta, x[:, :weight.shape[1]], weight.shape))
+    return (None, replace(op, groups=1).weight_gradient(delta, x[:, : weight.shape[1]], weight.shape))
 
 
 @backward(Conv, "the weights' values were mixed in: δ · x · weight", CORRELATE, PARAMETERS)

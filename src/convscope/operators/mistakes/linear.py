@@ -1,6 +1,6 @@
 """Mistakes in a dense layer.
 
-    y = x · weightᵀ + bias        ∂L/∂x = δ · weight        ∂L/∂weight = δᵀ · x        ∂L/∂bias = Σ_b δ
+y = x · weightᵀ + bias        ∂L/∂x = δ · weight        ∂L/∂weight = δᵀ · x        ∂L/∂bias = Σ_b δ
 """
 
 from __future__ import annotations
@@ -30,15 +30,23 @@ def weight_gradient_transposed(op: Any, delta: Any, x: Any, weight: Any, *bias: 
     return (None, gradient.T.reshape(gradient.shape))
 
 
-@backward(Linear, "δ and x were averaged over the batch before they were multiplied", OUTER + ": multiply first, then add",
-          PARAMETERS)
+@backward(
+    Linear,
+    "δ and x were averaged over the batch before they were multiplied",
+    OUTER + ": multiply first, then add",
+    PARAMETERS,
+)
 def weight_gradient_of_averages(op: Any, delta: Any, x: Any, weight: Any, *bias: Any) -> Any:
     rows, errors = x.reshape(-1, x.shape[-1]), delta.reshape(-1, delta.shape[-1])
     return (None, errors.mean(axis=0)[:, None] * rows.mean(axis=0))
 
 
-@backward(Linear, "δ and x were added up over the batch before they were multiplied", OUTER + ": multiply first, then add",
-          PARAMETERS)
+@backward(
+    Linear,
+    "δ and x were added up over the batch before they were multiplied",
+    OUTER + ": multiply first, then add",
+    PARAMETERS,
+)
 def weight_gradient_of_sums(op: Any, delta: Any, x: Any, weight: Any, *bias: Any) -> Any:
     rows, errors = x.reshape(-1, x.shape[-1]), delta.reshape(-1, delta.shape[-1])
     return (None, errors.sum(axis=0)[:, None] * rows.sum(axis=0))

@@ -1,6 +1,6 @@
 """Mistakes in the loss: where the deltas begin. For scores x with p = softmax(x) and one-hot targets q,
 
-    L = −1/B · Σ_b log p[b, label_b]        ∂L/∂x = (p − q)/B
+L = −1/B · Σ_b log p[b, label_b]        ∂L/∂x = (p − q)/B
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from convscope.operators._elementwise import logistic
-from convscope.operators.cross_entropy import CrossEntropy
 from convscope.operators._log_loss import LogLoss
+from convscope.operators.cross_entropy import CrossEntropy
 from convscope.operators.log_softmax import LogSoftmax
 from convscope.operators.mistakes._mistake import backward, forward
 from convscope.operators.mse import MeanSquaredError
@@ -43,7 +43,9 @@ def sign_flipped(op: Any, delta: Any, x: Any, target: Any) -> Any:
     return (-op.backward(delta, x, target)[0],)
 
 
-@backward(ANY, "the mean over the batch was forgotten: δ was not divided by B", "divide by the number of examples: (p − q)/B")
+@backward(
+    ANY, "the mean over the batch was forgotten: δ was not divided by B", "divide by the number of examples: (p − q)/B"
+)
 def not_divided_by_the_batch(op: Any, delta: Any, x: Any, target: Any) -> Any:
     return (op.backward(delta, x, target)[0] * (len(x) if op.reduction == "mean" else 1.0),)
 
@@ -89,7 +91,8 @@ def _other_label(step: int) -> Any:
 
 for _step, _said in ((1, "too high"), (-1, "too low")):
     backward(CLASSES, f"the labels were one {_said}", "classes count from 0", key=f"labels off by one, {_said}")(
-        _other_label(_step))
+        _other_label(_step)
+    )
 
 
 @backward(CLASSES, "every example was given the first one's label", "one label an example")
@@ -97,7 +100,9 @@ def first_label_for_all(op: Any, delta: Any, x: Any, target: Any) -> Any:
     return (op.backward(delta, x, np.full_like(target, target[0]))[0],)
 
 
-@backward(CrossEntropy, "the softmax's derivative was taken twice: p − q was multiplied with the softmax's Jacobian", P_MINUS_Q)
+@backward(
+    CrossEntropy, "the softmax's derivative was taken twice: p − q was multiplied with the softmax's Jacobian", P_MINUS_Q
+)
 def softmax_derivative_twice(op: Any, delta: Any, x: Any, target: Any) -> Any:
     return Softmax(1).backward(op.backward(delta, x, target)[0], x)
 
@@ -112,7 +117,9 @@ def target_not_subtracted(op: Any, delta: Any, x: Any, target: Any) -> Any:
     return (_p(x) * _share(op, x),)
 
 
-@backward(CrossEntropy, "softmax was left out: −q/p, the derivative by the probabilities, was used for the scores", P_MINUS_Q)
+@backward(
+    CrossEntropy, "softmax was left out: −q/p, the derivative by the probabilities, was used for the scores", P_MINUS_Q
+)
 def softmax_derivative_forgotten(op: Any, delta: Any, x: Any, target: Any) -> Any:
     return (-_q(x, target) / _p(x) * _share(op, x),)
 
@@ -132,7 +139,9 @@ def sigmoid_instead_of_softmax(op: Any, delta: Any, x: Any, target: Any) -> Any:
     return ((logistic(x) - _q(x, target)) * _share(op, x),)
 
 
-@backward(CrossEntropy, "the softmax was taken over the batch instead of the classes", "p sums to 1 over the classes: axis=1")
+@backward(
+    CrossEntropy, "the softmax was taken over the batch instead of the classes", "p sums to 1 over the classes: axis=1"
+)
 def softmax_over_the_batch(op: Any, delta: Any, x: Any, target: Any) -> Any:
     return ((Softmax(0).forward(x) - _q(x, target)) * _share(op, x),)
 
@@ -142,14 +151,20 @@ def softmax_applied_twice(op: Any, delta: Any, x: Any, target: Any) -> Any:
     return ((_p(_p(x)) - _q(x, target)) * _share(op, x),)
 
 
-@backward(LogLoss, "p − q, the derivative by the scores, was used for the output of the softmax, whose own derivative follows "
-          "(softmax derivative taken twice)", "hand −q/p to the softmax, or p − q to what comes before it",
-          key="softmax derivative twice")
+@backward(
+    LogLoss,
+    "p − q, the derivative by the scores, was used for the output of the softmax, whose own derivative follows "
+    "(softmax derivative taken twice)",
+    "hand −q/p to the softmax, or p − q to what comes before it",
+    key="softmax derivative twice",
+)
 def p_minus_q_at_the_softmax(op: Any, delta: Any, x: Any, target: Any) -> Any:
     return (((np.exp(x) if op.log else x) - _q(x, target)) * _share(op, x),)
 
 
-@backward(Softmax, "the softmax's derivative was left out", "∂L/∂x = p · (δ − Σ_k δ_k·p_k)", key="softmax derivative forgotten")
+@backward(
+    Softmax, "the softmax's derivative was left out", "∂L/∂x = p · (δ − Σ_k δ_k·p_k)", key="softmax derivative forgotten"
+)
 def softmax_passed_by(op: Any, delta: Any, x: Any) -> Any:
     return (delta,)
 
@@ -207,4 +222,5 @@ def logarithm_to_base_two(op: Any, x: Any, target: Any) -> Any:
 
 for _step, _said in ((1, "too high"), (-1, "too low")):
     forward(CLASSES, f"the labels were one {_said}", "classes count from 0", key=f"labels off by one, {_said}")(
-        lambda op, x, target, step=_step: op.forward(x, (target + step) % x.shape[1]))
+        lambda op, x, target, step=_step: op.forward(x, (target + step) % x.shape[1])
+    )

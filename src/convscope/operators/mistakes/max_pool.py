@@ -1,6 +1,6 @@
 """Mistakes in max pooling.
 
-    y[i] = max over the window; δ[i] goes to the pixel that won, the first in row order where several did
+y[i] = max over the window; δ[i] goes to the pixel that won, the first in row order where several did
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from convscope.operators._windows import add_back, cropped
+from convscope.operators._windows import add_back, cropped, cut, padded
 from convscope.operators.avg_pool import AvgPool
 from convscope.operators.max_pool import MaxPool
 from convscope.operators.mistakes._mistake import backward, forward
@@ -23,22 +23,37 @@ def given_back(op: Any, x: Any, shares: Any, add: bool = True) -> Any:
     """Shares (B, C, h, w, kernel) of every window, put back to their pixels; added, or overwriting in row order."""
     windows, out = op.windows(x.shape), shares.shape[2:-1]
     before = tuple(w.padding for w in windows)
-    sizes = tuple(max(n + p, (o - 1) * w.stride + w.dilation * (w.kernel - 1) + 1)
-                  for n, p, o, w in zip(x.shape[2:], before, out, windows, strict=True))
+    sizes = tuple(
+        max(n + p, (o - 1) * w.stride + w.dilation * (w.kernel - 1) + 1)
+        for n, p, o, w in zip(x.shape[2:], before, out, windows, strict=True)
+    )
     kernel, stride, dilation = (tuple(getattr(w, name) for w in windows) for name in ("kernel", "stride", "dilation"))
     if add:
         full = add_back(shares.reshape(*shares.shape[:-1], *kernel), sizes, stride, dilation)
     else:
         full = np.zeros((*x.shape[:2], *sizes))
         for i in np.ndindex(*out):
-            here = tuple(slice(a * s, a * s + d * (k - 1) + 1, d) for a, s, d, k in
-                         zip(i, stride, dilation, kernel, strict=True))
+            here = tuple(
+                slice(a * s, a * s + d * (k - 1) + 1, d) for a, s, d, k in zip(i, stride, dilation, kernel, strict=True)
+            )
             full[(slice(None), slice(None), *here)] = shares[(slice(None), slice(None), *i)].reshape(*x.shape[:2], *kernel)
     return cropped(full, before, x.shape[2:])
 
 
+def windows_of(op: MaxPool, x: Any, fill: float = -np.inf) -> Any:
+    """All windows, each as one row: (B, C, h, w, kernel); padding holds `fill`."""
+    windows, out = op.windows(x.shape), op.output_shape(x.shape)[2:]
+    before = tuple(w.padding for w in windows)
+    ends = ((o - 1) * w.stride + w.dilation * (w.kernel - 1) + 1 for o, w in zip(out, windows, strict=True))
+    after = tuple(max(end - n - p, 0) for end, n, p in zip(ends, x.shape[2:], before, strict=True))
+    kernel, stride, dilation = (tuple(getattr(w, name) for w in windows) for name in ("kernel", "stride", "dilation"))
+    view = cut(padded(x, before, after, fill), kernel, stride, dilation)
+    view = view[(..., *(slice(n) for n in out), *(slice(None),) * len(out))]
+    return view.reshape(*view.shape[: 2 + len(out)], -1)
+
+
 def _values(op: Any, x: Any) -> Any:
-    return op._cut(x, op.output_shape(x.shape), -np.inf)
+    return windows_of(op, x)
 
 
 def _one_hot(values: Any, winner: Any) -> Any:
@@ -94,7 +109,7 @@ backward(MaxPool, "δ went to the last pixel of each window", WINNER, key="delta
 
 @backward(MaxPool, "δ went to the smallest pixel", WINNER)
 def delta_to_the_minimum(op: Any, delta: Any, x: Any) -> Any:
-    values = op._cut(x, op.output_shape(x.shape), np.inf)
+    values = windows_of(op, x, np.inf)
     return (given_back(op, x, delta[..., None] * _one_hot(values, values.argmin(axis=-1))),)
 
 
@@ -133,12 +148,12 @@ def minimum_was_used(op: Any, x: Any) -> Any:
 
 @forward(MaxPool, "the first pixel of each window was taken", "take the largest")
 def first_pixel_was_used(op: Any, x: Any) -> Any:
-    return op._cut(x, op.output_shape(x.shape), 0.0)[..., 0]
+    return windows_of(op, x, 0.0)[..., 0]
 
 
 @forward(MaxPool, "padding took part with the value 0", "pad with −∞: padding never wins")
 def padding_of_zero_won(op: Any, x: Any) -> Any:
-    return op._cut(x, op.output_shape(x.shape), 0.0).max(axis=-1)
+    return windows_of(op, x, 0.0).max(axis=-1)
 
 
 @forward(MaxPool, "the largest absolute value was taken", "take the largest value, signs kept")

@@ -84,11 +84,19 @@ _PARTS = (  # key, operators, what was done, what stays of δ
     ("only the last position", MAPS, "each position overwrote the one before, instead of being added", _last_position),
 )
 _MEANS = (
-    ("mean over the batch instead of the sum", LEARNING, "it was divided by the number of examples once more",
-     lambda d: d.shape[0]),
+    (
+        "mean over the batch instead of the sum",
+        LEARNING,
+        "it was divided by the number of examples once more",
+        lambda d: d.shape[0],
+    ),
     ("mean over positions instead of the sum", MAPS, "it was divided by the number of positions", _positions),
-    ("mean over batch and positions instead of the sum", MAPS, "it was divided by the number of examples and of positions",
-     lambda d: d.shape[0] * _positions(d)),
+    (
+        "mean over batch and positions instead of the sum",
+        MAPS,
+        "it was divided by the number of examples and of positions",
+        lambda d: d.shape[0] * _positions(d),
+    ),
 )
 _SUM = "add up over the batch and all positions, and divide by nothing: δ has the loss's 1/B in it already"
 for _which, _name in (("weight", "weight gradient"), ("bias", "bias gradient"), ("", "weight and bias gradient")):
@@ -96,8 +104,18 @@ for _which, _name in (("weight", "weight gradient"), ("bias", "bias gradient"), 
         backward(_operators, f"{_name}: {_did}", _SUM, PARAMETERS, f"{_name}: {_key}")(_of_other_delta(_which, _keep))
     for _key, _operators, _did, _count in _MEANS:
         backward(_operators, f"{_name}: {_did}", _SUM, PARAMETERS, f"{_name}: {_key}")(_divided(_which, _count))
-    backward(LEARNING, f"{_name}: the sign is turned", "the gradient points uphill; the update subtracts it", PARAMETERS,
-             f"{_name}: sign flipped")(_times(_which, -1.0))
-    backward(LEARNING, f"{_name}: it was added twice", "set gradients to zero before each backward pass", PARAMETERS,
-             f"{_name}: doubled")(_times(_which, 2.0))
+    backward(
+        LEARNING,
+        f"{_name}: the sign is turned",
+        "the gradient points uphill; the update subtracts it",
+        PARAMETERS,
+        f"{_name}: sign flipped",
+    )(_times(_which, -1.0))
+    backward(
+        LEARNING,
+        f"{_name}: it was added twice",
+        "set gradients to zero before each backward pass",
+        PARAMETERS,
+        f"{_name}: doubled",
+    )(_times(_which, 2.0))
     backward(LEARNING, f"{_name}: it stayed zero", _SUM, PARAMETERS, f"{_name}: never filled")(_nothing(_which))

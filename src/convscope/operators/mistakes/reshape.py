@@ -1,6 +1,6 @@
 """Mistakes where a map becomes a row of numbers, and back: the order in which the numbers are read.
 
-    flatten: channel by channel, row by row (C order): index = (c·H + h)·W + w
+flatten: channel by channel, row by row (C order): index = (c·H + h)·W + w
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ ORDER = "read the map channel by channel, row by row, both ways: x.reshape(B, -1
 def _orders(rank: int) -> dict[str, tuple[int, ...]]:
     """Wrong orders of the axes of one example, batch first, by name."""
     if rank == 4:
-        return {"HWC instead of CHW": (0, 2, 3, 1), "rows and columns swapped": (0, 1, 3, 2),
-                "column by column, last axis first": (0, 3, 2, 1)}
+        return {
+            "HWC instead of CHW": (0, 2, 3, 1),
+            "rows and columns swapped": (0, 1, 3, 2),
+            "column by column, last axis first": (0, 3, 2, 1),
+        }
     return {"channels last": (0, 2, 1)} if rank == 3 else {}
 
 
@@ -47,14 +50,22 @@ def _there(name: str) -> Any:
 
 
 for _name in ("HWC instead of CHW", "rows and columns swapped", "column by column, last axis first", "channels last"):
-    backward(ROWS, f"δ was put back in another order than the map was flattened in: {_name}", ORDER,
-             key=f"flatten mixed up: {_name}")(_back(_name))
+    backward(
+        ROWS,
+        f"δ was put back in another order than the map was flattened in: {_name}",
+        ORDER,
+        key=f"flatten mixed up: {_name}",
+    )(_back(_name))
     forward(ROWS, f"the map was flattened in another order: {_name}", ORDER, key=f"flatten mixed up: {_name}")(_there(_name))
 
 
 @backward(ROWS, "batch and features were mixed: the array was reshaped with the batch last", "keep the batch in front")
 def flatten_mixed_up_batch_last(op: Any, delta: Any, x: Any) -> Any:
-    return (delta.T.reshape(*x.shape[1:], x.shape[0]).transpose(-1, *range(x.ndim - 1)),) if delta.ndim == 2 and len(x) > 1 else None
+    return (
+        (delta.T.reshape(*x.shape[1:], x.shape[0]).transpose(-1, *range(x.ndim - 1)),)
+        if delta.ndim == 2 and len(x) > 1
+        else None
+    )
 
 
 @backward(ROWS, "δ was reshaped as if the batch were the fastest axis", "keep the batch in front: δ.reshape(x.shape)")
