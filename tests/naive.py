@@ -65,6 +65,8 @@ def run(steps: Sequence[Step], x: Array, labels: Sequence[int], parameters: Mapp
         if len(back) == 1:
             found[f"{step.name}.input_delta"] = back[0]
         found |= {f"{step.name}.{name}.gradient": value for name, value in gradients.items()}
+        if any(one.shape != values[read].shape for read, one in zip(step.reads, back, strict=True)):
+            break  # of another size: whoever made it cannot go on
         for read, one in zip(step.reads, back, strict=True):
             deltas[read] = deltas[read] + one if read in deltas else one
     return {name: np.asarray(value, dtype if name != "labels" else None) for name, value in found.items()}
@@ -149,12 +151,12 @@ def conv_input_delta(delta: Array, x: Array, weight: Array, settings: Mapping[st
     h, w = delta.shape[2:]
     if mistake == "channels not swapped" and k != each:
         raise DoesNotFit(f"{k} filters of {each} channels")
-    if mistake == "stride not dilated":
+    if mistake.startswith("stride not dilated"):
         spread = delta
     else:
         spread = np.zeros((b, k, (h - 1) * stride[0] + 1, (w - 1) * stride[1] + 1), delta.dtype)
         spread[:, :, ::stride[0], ::stride[1]] = delta
-    around = (0, 0) if mistake == "valid instead of full" else (dilation[0] * (kh - 1), dilation[1] * (kw - 1))
+    around = (0, 0) if mistake.startswith("valid instead of full") else (dilation[0] * (kh - 1), dilation[1] * (kw - 1))
     spread = surround(spread, *around)
     kernels = weight if mistake == "kernel not flipped" else weight[:, :, ::-1, ::-1]
     tall = max(spread.shape[2] - dilation[0] * (kh - 1), 0)
@@ -174,12 +176,18 @@ def conv_input_delta(delta: Array, x: Array, weight: Array, settings: Mapping[st
                 for v in range(kw):
                     top, left = u * dilation[0], v * dilation[1]
                     full[:, channel] += kernel[u, v] * spread[:, filter_, top:top + tall, left:left + wide]
-    if mistake == "valid instead of full":
+    if mistake == "valid instead of full, zeros around":
         return fitted(full, height, width, centred=True)
+    if mistake == "valid instead of full":
+        return full
+    if mistake == "stride not dilated":
+        return full[:, :, padding[0]:full.shape[2] - padding[0], padding[1]:full.shape[3] - padding[1]]
     padded = fitted(full, height + 2 * padding[0], width + 2 * padding[1])
     if mistake == "padding not cropped":
+        return padded
+    if mistake == "padding cropped at the end only":
         return padded[:, :, :height, :width]
-    if mistake == "padding cropped at the end":
+    if mistake == "padding cropped at the start only":
         return padded[:, :, 2 * padding[0]:, 2 * padding[1]:]
     return padded[:, :, padding[0]:padding[0] + height, padding[1]:padding[1] + width]
 
@@ -539,9 +547,10 @@ _SUMS = tuple(f"{which}: {what}" for which in ("weight", "bias")
 _POSITIONS = tuple(f"{which}: {what}" for which in ("weight", "bias")
                    for what in ("mean over positions", "first position only", "last position only"))
 MISTAKES: dict[str, tuple[str, ...]] = {
-    "conv": ("kernel not flipped", "valid instead of full", "channels not swapped", "stride not dilated",
-             "padding not cropped", "padding cropped at the end", "windows overwritten", "groups ignored", "bias forgotten",
-             *_SUMS, *_POSITIONS),
+    "conv": ("kernel not flipped", "valid instead of full", "valid instead of full, zeros around", "channels not swapped",
+             "stride not dilated", "stride not dilated, zeros at the end", "padding not cropped",
+             "padding cropped at the end only", "padding cropped at the start only", "windows overwritten", "groups ignored",
+             "bias forgotten", *_SUMS, *_POSITIONS),
     "max_pool": ("spread to all positions", "copied to all positions", "to all tied maxima", "last of tied maxima",
                  "windows overwritten"),
     "avg_pool": ("not divided",),

@@ -72,9 +72,11 @@ def test_every_mistake_shows_in_some_network() -> None:
                     wrong = pair.arrays({name: key})
                 except DoesNotFit:
                     continue
-                assert list(wrong) == list(right)
-                assert all(wrong[k].shape == right[k].shape for k in right)
-                if any(not np.allclose(wrong[k], right[k], rtol=1e-6, atol=1e-12) for k in right):
+                assert set(wrong) <= set(right)
+                stopped = [k for k in wrong if wrong[k].shape != right[k].shape]
+                assert stopped == ([f"{name}.input_delta"] if stopped else [])
+                assert stopped or len(wrong) == len(right)
+                if stopped or any(not np.allclose(wrong[k], right[k], rtol=1e-6, atol=1e-12) for k in right):
                     unseen.discard((kind, key))
     assert not unseen
 

@@ -58,7 +58,8 @@ def table(method: Any, kept: Capture, title: str, rows: Sequence[Row], notes: Se
         "largest": np.array([row.largest for row in rows]),
     }
     origin = kept.net.origin(method, kept.tensor("input").detach())
-    return Table(columns=columns, units=UNITS, title=title, notes=tuple(notes), origin=origin)
+    ways = (f"{row.what}: {row.one_way}; {row.other_way}" for row in rows)  # in full, whatever a terminal's width
+    return Table(columns=columns, units=UNITS, title=title, notes=(*ways, *notes), origin=origin)
 
 
 def operator(kept: Capture, layer: Layer) -> Operator | None:

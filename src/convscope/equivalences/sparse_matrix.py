@@ -82,7 +82,7 @@ class SparseMatrix:
             Row("learned numbers", f"shared: {shared:,}", f"each position its own: {unshared:,}; dense: {dense:,}"),
         )
         notes = [] if part == positions else [
-            f"the whole matrix has {len(weight) * positions}×{matrix.shape[1]} entries; shown is its part for the first "
+            f"the whole matrix is {len(weight) * positions}×{matrix.shape[1]}; this is its part for the first "
             f"{part:,} of {positions:,} positions of each filter (`most` = {self.most:,} non-zeros)"]
         title = (f"{layer.address}: convolution = sparse matrix {size} with {matrix.nnz:,} non-zeros, made of "
                  f"{weight.size:,} shared weights")
