@@ -66,6 +66,7 @@ backward(AvgPool, "all of δ went to the last pixel of each window", SHARE, key=
 
 @backward(AvgPool, "δ went to the largest pixel, as in max pooling", SHARE)
 def delta_to_the_maximum(op: Any, delta: Any, x: Any) -> Any:
+    """All of δ at the largest pixel of each window."""
     full = np.zeros_like(x)
     for i in np.ndindex(*delta.shape):
         alone = np.zeros_like(delta)
@@ -80,6 +81,7 @@ def delta_to_the_maximum(op: Any, delta: Any, x: Any) -> Any:
 
 @backward(AvgPool, "overlapping windows overwrote each other", "add: grad[window] += δ/n, not grad[window] = δ/n")
 def overlapping_windows_overwritten(op: Any, delta: Any, x: Any) -> Any:
+    """Each window's shares replace what the one before left."""
     full = np.zeros_like(x)
     for i in np.ndindex(*delta.shape[2:]):
         alone = np.zeros_like(delta)

@@ -73,6 +73,7 @@ for _key, _did, _formula in (
     BatchNorm, "the variance was divided by n − 1 in the backward pass", "the batch's variance is divided by n: x.var()"
 )
 def unbiased_variance(op: Any, delta: Any, x: Any, *given: Any) -> Any:
+    """The formula of training with the variance that is divided by n − 1."""
     if not op.training:
         return None
     d, x_hat, sigma, axes = _parts(op, delta, x, given)

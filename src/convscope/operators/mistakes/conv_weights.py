@@ -63,6 +63,7 @@ backward(Conv, "x was padded at the start only", _PAD, PARAMETERS, "weight gradi
 
 @backward(Conv, "windows over the padding were left out", _PAD, PARAMETERS)
 def weight_gradient_without_the_border(op: Any, delta: Any, x: Any, weight: Any, *bias: Any) -> Any:
+    """Only windows that lie inside x."""
     inside = np.zeros_like(delta)
     windows = op.windows(x.shape, weight.shape)
     whole = []

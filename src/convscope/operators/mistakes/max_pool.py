@@ -115,6 +115,7 @@ def delta_to_the_minimum(op: Any, delta: Any, x: Any) -> Any:
 
 @backward(MaxPool, "a pixel that won in several windows kept the last δ only", "add: grad[winner] += δ (np.add.at)")
 def overlapping_windows_overwritten(op: Any, delta: Any, x: Any) -> Any:
+    """Each winner gets δ by assignment, in row order."""
     _, winners = op.forward_with_indices(x)
     gx = np.zeros((prod(x.shape[:2]), prod(x.shape[2:])))
     rows = np.arange(len(gx))
