@@ -14,16 +14,13 @@ from typing import Any
 
 import click
 
-from convscope import __version__, actions, registry
-from convscope.cli_mechanics import COMMANDS
+from convscope import __version__, actions, cli_collections, cli_mechanics, registry
 from convscope.console import (
     JSON,
     OUT,
     Bar,
     Commands,
     emit,
-    first_process,
-    fit_options,
     method_options,
     network_options,
     network_settings,
@@ -106,189 +103,6 @@ def attribute(
     emit(found, as_json, out)
 
 
-@main.command()
-@click.argument("network")
-@network_options
-@click.option("--images", required=True, help="A folder, archive, or digits, faces, photos.")
-@click.option(
-    "--record",
-    "--out",
-    "record",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the sweep; taken up if it is there.",
-)
-@click.option("--layer", help="Show this layer's answer; by default only what was measured is listed.")
-@click.option("--method", default="units", show_default=True, help="One of: " + ", ".join(registry.names("responses")) + ".")
-@click.option("--layers", default="", help="Measure only these layers, comma-separated.")
-@click.option(
-    "--embed", default="", help="Keep these layers' mean responses of every image, comma-separated (default: --layer)."
-)
-@click.option("--top", default=9, show_default=True, help="Strongest images kept for each unit.")
-@click.option("--batch", default=32, show_default=True, help="Images per forward pass.")
-@click.option(
-    "--measure", default="all", show_default=True, type=click.Choice(["top", "moments", "all"]), help="How much to measure."
-)
-@JSON
-@click.option("--save", type=click.Path(path_type=Path), help="Also keep the answer: .npz, .png, .html, .csv, …")
-@method_options("responses")
-@click.pass_context
-def respond(
-    context: click.Context,
-    network: str,
-    images: str,
-    record: Path,
-    layer: str | None,
-    method: str,
-    layers: str,
-    embed: str,
-    top: int,
-    batch: int,
-    measure: str,
-    as_json: bool,
-    save: Path | None,
-    **rest: Any,
-) -> None:
-    """How does every unit respond to a whole collection? One pass over it; then ask about a layer.
-
-    Example: convscope respond demo:digits --images digits --out record/ --layer conv2 --method top-images --unit 3
-    """
-    opening, parameters = split_parameters(context, "responses", method, rest)
-    net = actions.open(network, **network_settings(opening))
-    kept = tuple(a for a in (embed or layer or "").split(",") if a)
-    with Bar(context) as progress:
-        found = actions.respond(
-            net,
-            images,
-            record,
-            progress=progress,
-            layers=tuple(a for a in layers.split(",") if a),
-            embed=kept,
-            top=top,
-            batch=batch,
-            measure=measure,
-        )
-    if layer is not None:
-        emit(actions.study(net, images, record, layer, method, **parameters), as_json, save)
-        return
-    emit(actions.swept(found), as_json, save)
-
-
-@main.command()
-@click.argument("network")
-@network_options
-@click.option("--images", required=True, help="A folder, archive, or digits, faces, photos.")
-@click.option(
-    "--out",
-    default="atlas",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the atlas; gone on with if it is there.",
-)
-@click.option("--top", default=9, show_default=True, help="Strongest images kept for each unit.")
-@click.option("--batch", default=32, show_default=True, help="Images per forward pass.")
-@click.option("--pages", default=12, show_default=True, help="Images with a page of their own.")
-@click.option("--points", default=2000, show_default=True, help="Most images on the map; more are sampled.")
-@click.option("--map-layer", default="", help="Layer whose responses make the map (default: the last before the output).")
-@click.option("--seed", default=0, show_default=True)
-@JSON
-@click.pass_context
-def atlas(context: click.Context, network: str, images: str, out: Path, as_json: bool, **rest: Any) -> None:
-    """Everything about a network over a collection, as a folder that a browser opens. Can be stopped and gone on with."""
-    settings = {k: rest.pop(k) for k in ("top", "batch", "pages", "points", "map_layer", "seed")}
-    net = actions.open(network, **network_settings(rest))
-    with Bar(context) as progress:
-        page = actions.atlas(net, images, out, progress=progress, **settings)
-    _told(
-        {"page": str(page), "folder": str(out)},
-        f"{page}\nopen it in a browser, or make it live: convscope serve {out}",
-        as_json,
-    )
-
-
-@main.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--port", default=0, help="Port; 0 finds a free one.")
-@click.option("--no-browser", is_flag=True, help="Do not open a browser.")
-def serve(folder: Path, port: int, no_browser: bool) -> None:
-    """Make an atlas live on this machine (127.0.0.1 only): ask for heat-maps, upload images."""
-    from convscope.web import server
-
-    server.serve(folder, port=port, open_browser=not no_browser)
-
-
-@main.command()
-@click.option("--out", default="demo-atlas", show_default=True, type=click.Path(path_type=Path), help="Folder of the atlas.")
-@click.option("--no-serve", is_flag=True, help="Only make the atlas.")
-@click.option("--port", default=0, help="Port; 0 finds a free one.")
-@click.option("--no-browser", is_flag=True, help="Do not open a browser.")
-@JSON
-@click.pass_context
-def demo(context: click.Context, out: Path, no_serve: bool, port: int, no_browser: bool, as_json: bool) -> None:
-    """Train a small network on 1,797 real handwritten digits, write its atlas, and serve it."""
-    with Bar(context) as progress:
-        page, accuracy = actions.demo(out, progress=progress)
-    _told(
-        {"page": str(page), "held_out_accuracy": accuracy},
-        f"{accuracy:.2%} of the held-out digits are named right\n{page}",
-        as_json,
-    )
-    if not no_serve:
-        from convscope.web import server
-
-        server.serve(out, port=port, open_browser=not no_browser)
-
-
-@main.command()
-@click.argument("network")
-@click.option(
-    "--images", required=True, help="A labelled collection: a folder of class folders, an archive, or digits, faces."
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for checkpoint, weights, preprocessing and record; gone on with if it is there.",
-)
-@click.option("--held-out", default=0.2, show_default=True, help="Share of each class held out.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Start from these.")
-@click.option("--preprocess", help="imagenet, caffe, unit, signed, or a preprocess.json.")
-@click.option(
-    "--engine",
-    type=click.Choice(["torch", "numpy"]),
-    default="torch",
-    show_default=True,
-    help="Who trains; numpy: every operation by our own readable operators, no torch between opening and the weights.",
-)
-@click.option("--precision", type=click.Choice(["float32", "float64"]), help="With --engine numpy (default float32).")
-@JSON
-@fit_options
-@click.pass_context
-def fit(
-    context: click.Context,
-    network: str,
-    images: str,
-    out: Path | None,
-    held_out: float,
-    weights: Path | None,
-    preprocess: str | None,
-    as_json: bool,
-    **settings: Any,
-) -> None:
-    """Train a network on a labelled collection. Under torchrun the same command uses every process.
-
-    The numpy engine gives torch's losses up to rounding (dropout draws other masks), has sgd, adam and adamw, and runs in
-    one process.
-
-    Example: convscope fit zoo:lenet5 --images digits --epochs 20 --out lenet/
-    """
-    given = {k: v for k, v in settings.items() if v is not None}
-    with Bar(context) as progress:
-        _, run = actions.fit(
-            network, images, held_out=held_out, out=out, progress=progress, preprocess=preprocess, weights=weights, **given
-        )
-    emit(run, as_json, None)
-
-
 @main.command(name="list")
 @click.argument("family", required=False)
 @JSON
@@ -313,8 +127,8 @@ def list_(family: str | None, as_json: bool) -> None:
                 click.echo(f"  {'':<18} {p['option']} {p['default']!r}  {p['help']}")
 
 
-for mechanics in COMMANDS:
-    main.add_command(mechanics)
+for command in (*cli_mechanics.COMMANDS, *cli_collections.COMMANDS):
+    main.add_command(command)
 
 
 def _described(family: str, name: str) -> dict[str, Any]:
@@ -327,12 +141,6 @@ def _parameter(p: Parameter) -> dict[str, Any]:
         "option": p.option, "type": p.type, "default": p.default, "help": p.help, "unit": p.unit,
         "choices": list(p.choices),
     }
-
-
-def _told(values: dict[str, Any], text: str, as_json: bool) -> None:
-    if not first_process():
-        return
-    click.echo(to_json(values) if as_json else text)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,13 @@ def emit(result: Result, as_json: bool, out: Path | None) -> None:
     Console(highlight=False).print(draw.renderable(result))
 
 
+def tell(values: dict[str, Any], text: str, as_json: bool) -> None:
+    """Print what was made: as words, or as JSON."""
+    if not first_process():
+        return
+    click.echo(to_json(values) if as_json else text)
+
+
 def network_options(command: F) -> F:
     """The options that say how to open a network."""
     options = (

@@ -1,0 +1,39 @@
+"""The sentences that command line and web page both speak: plain values in, a Result out.
+
+networks.py      open a network; its layers, its answers, which pixels decided, what a layer has learned
+mechanics.py     single numbers worked out, one training step, proofs, somebody's own backpropagation checked
+collections.py   a network over a collection of images: sweeps, studies, the atlas
+fitting.py       training, the demo
+
+Nothing is imported before a sentence needs it, so that lists, help and stored results come without torch.
+"""
+
+from __future__ import annotations
+
+from convscope.actions.collections import atlas, open_atlas, respond, study, swept
+from convscope.actions.fitting import demo, fit
+from convscope.actions.mechanics import equivalences, steps, update, verify
+from convscope.actions.networks import Progress, attribute, feature, make, open, predict, read_pixels, read_preprocess, trace
+
+__all__ = [
+    "Progress",
+    "atlas",
+    "attribute",
+    "demo",
+    "equivalences",
+    "feature",
+    "fit",
+    "make",
+    "open",
+    "open_atlas",
+    "predict",
+    "read_pixels",
+    "read_preprocess",
+    "respond",
+    "steps",
+    "study",
+    "swept",
+    "trace",
+    "update",
+    "verify",
+]

@@ -1,0 +1,136 @@
+"""Networks: open one, look at its layers, ask what it sees, what a layer has learned and which pixels decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convscope import registry
+from convscope.errors import UsageError
+from convscope.results import Heatmap, Picture, Table, Trace
+
+if TYPE_CHECKING:
+    from convscope.images import Preprocess
+    from convscope.network import Network
+
+Progress = Callable[[int, int, str], None]  # done, total, of what; may raise to stop
+
+
+def open(
+    network: Any,
+    example: Any = None,
+    *,
+    weights: str | Path | None = None,
+    classes: Any = None,
+    preprocess: str | Preprocess | Mapping[str, Any] | None = None,
+    partial: bool = False,
+) -> Network:
+    """Open a network: a module with an example input, or a reference such as `zoo:resnet18` (see `convscope.opening`).
+
+    `preprocess`: a name ('imagenet', 'unit', …), a `preprocess.json`, a mapping of its fields, or a Preprocess.
+
+    >>> open("zoo:lenet5")
+    Network(lenet5, input 1×28×28, 12 layers, 61,706 parameters)
+    """
+    from convscope import opening
+
+    return opening.open(
+        network, example, weights=weights, classes=classes, preprocess=read_preprocess(preprocess), partial=partial
+    )
+
+
+def read_preprocess(given: Any) -> Preprocess | None:
+    """A Preprocess from a name, a file, a mapping, or itself."""
+    from convscope import images
+
+    if given is None or isinstance(given, images.Preprocess):
+        return given
+    if isinstance(given, Mapping):
+        return images.Preprocess.from_dict(dict(given))
+    return images.preset(str(given))
+
+
+def read_pixels(image: Any) -> Any:
+    """uint8 (H, W, C) of a file, a built-in id ('digits/0042') or an array."""
+    from convscope import inputs
+
+    return inputs.read_pixels(image)
+
+
+def make(family: str, method: str, parameters: Mapping[str, Any]) -> Any:
+    """A method by name with its parameters, or an error that lists the ones it has."""
+    described = registry.describe(family, method)
+    known = {p.name for p in described.parameters}
+    strange = [k for k in parameters if k not in known]
+    if strange:
+        raise UsageError(
+            f"{method} has no parameter {', '.join(map(repr, strange))}",
+            f"it has {', '.join(sorted(known)) or 'none'}",
+            f"`convscope list {family}` shows all",
+        )
+    return registry.load(family, method)(**parameters)
+
+
+def trace(network: Any, example: Any = None, *, backward: bool = False, **how: Any) -> Trace:
+    """What does every layer compute? Sizes, parameters, MACs, receptive fields, bytes kept for the backward pass.
+
+    `backward`: also how the backward pass gets each gradient, with its sizes and MACs.
+    """
+    return open(network, example, **how).trace(backward=backward)
+
+
+def predict(network: Any, image: Any, top: int = 5) -> Table:
+    """What does the network see in an image? Its highest outputs, as probabilities; how they were read is said."""
+    import numpy as np
+
+    from convscope import inputs, run
+    from convscope.sweep import probabilities
+
+    net = open(network)
+    x, notes = inputs.prepare(net, image)
+    output = run.run(net, x).output.flatten(1)
+    shares, how = probabilities(output.float())
+    best = shares[0].topk(min(top, shares.shape[1])).indices
+    columns = {
+        "class": np.array([run.class_name(net, int(i)) for i in best]),
+        "probability": shares[0, best].numpy(),
+        "output": output[0, best].float().numpy(),
+        "index": best.numpy(),
+    }
+    return Table(
+        columns=columns,
+        units={"probability": how, "output": "the last layer's value"},
+        title=f"{net.name} says",
+        notes=notes,
+        origin=net.origin("predict", x),
+    )
+
+
+def attribute(
+    network: Any,
+    image: Any,
+    method: str = "gradient",
+    target: str | int | None = None,
+    *,
+    progress: Progress | None = None,
+    **parameters: Any,
+) -> Heatmap:
+    """Which pixels decided? A signed map of `image`; `target`: class, unit address, or None for the best class."""
+    import dataclasses
+
+    from convscope import inputs, run
+
+    net = open(network)
+    x, notes = inputs.prepare(net, image)
+    asked = run.target(net, target, x)
+    made = make("attributions", method, parameters)
+    extra = {"progress": progress} if "progress" in made.__call__.__code__.co_varnames else {}
+    found: Heatmap = made(net, x, asked, **extra)
+    return dataclasses.replace(found, notes=(*found.notes, *notes))
+
+
+def feature(network: Any, layer: str, method: str = "filters", **parameters: Any) -> Picture:
+    """What has this layer learned to look for? By default its filters, as pictures."""
+    net = open(network)
+    return make("features", method, parameters)(net, net[layer].address)
