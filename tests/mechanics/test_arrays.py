@@ -1,4 +1,7 @@
-"""Names and files of somebody's arrays. Mutation: sort addresses in `understand` shortest first, and 'relu:1' becomes 'relu': red."""
+"""Names and files of somebody's arrays.
+
+Mutation: leave `.replace("~", ":")` out of `understand`, and relu~1 is nobody's: this file turns red.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +16,39 @@ from convscope.mechanics.arrays import read, understand
 LAYERS = {"conv1": ("weight", "bias"), "relu": (), "relu:1": (), "block.fc": ("weight",), "lstm": ("weight_hh_l0",)}
 
 
-@pytest.mark.parametrize(("name", "meaning"), [
-    ("conv1.delta", "conv1.delta"), ("conv1/grad_output", "conv1.delta"), ("conv1__dW", "conv1.weight.gradient"),
-    ("conv1.db", "conv1.bias.gradient"), ("conv1.W", "conv1.weight"), ("conv1_delta", "conv1.delta"),
-    ("conv1.grad_weight", "conv1.weight.gradient"), ("conv1.weight_grad", "conv1.weight.gradient"),
-    ("conv1.out", "conv1.activation"), ("conv1.dx", "conv1.input_delta"), ("block.fc.weight.gradient", "block.fc.weight.gradient"),
-    ("lstm.weight_hh_l0.gradient", "lstm.weight_hh_l0.gradient"), ("relu~1.delta", "relu:1.delta"), ("relu:0.delta", "relu.delta"),
-    ("x", "input"), ("y", "labels"), ("loss", "loss"), ("output", "activation"), ("input.gradient", "input.delta"),
-    ("output.delta", "delta"),
-])
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("conv1.delta", "conv1.delta"),
+        ("conv1/grad_output", "conv1.delta"),
+        ("conv1__dW", "conv1.weight.gradient"),
+        ("conv1.db", "conv1.bias.gradient"),
+        ("conv1.W", "conv1.weight"),
+        ("conv1_delta", "conv1.delta"),
+        ("conv1.grad_weight", "conv1.weight.gradient"),
+        ("conv1.weight_grad", "conv1.weight.gradient"),
+        ("conv1.out", "conv1.activation"),
+        ("conv1.dx", "conv1.input_delta"),
+        ("block.fc.weight.gradient", "block.fc.weight.gradient"),
+        ("lstm.weight_hh_l0.gradient", "lstm.weight_hh_l0.gradient"),
+        ("relu~1.delta", "relu:1.delta"),
+        ("relu:0.delta", "relu.delta"),
+        ("x", "input"),
+        ("y", "labels"),
+        ("loss", "loss"),
+        ("output", "activation"),
+        ("input.gradient", "input.delta"),
+        ("output.delta", "delta"),
+    ],
+)
 def test_names(name: str, meaning: str) -> None:
     assert str(understand(name, LAYERS)) == meaning
 
 
 def test_the_error_of_an_unknown_name_lists_what_there_is() -> None:
-    with pytest.raises(UnknownName, match="no array of block.fc goes by that name; expected block.fc.activation"):
+    with pytest.raises(UnknownName, match=r"no array of block\.fc goes by that name; expected block\.fc\.activation"):
         understand("block.fc.bias", LAYERS)
-    with pytest.raises(UnknownName, match="no layer named 'conv2'; closest: 'conv1'; arrays are named <layer>.activation"):
+    with pytest.raises(UnknownName, match=r"no layer named 'conv2'; closest: 'conv1'; arrays are named <layer>.activation"):
         understand("conv2.weight.gradient", LAYERS)
 
 
@@ -55,9 +74,14 @@ def test_files_that_cannot_be_read_are_explained(tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("nothing")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.npy").write_text("nothing")
-    for name, said in (("objects.npz", "cannot be read; Object arrays cannot be loaded"), ("empty.npz", "there is nothing to verify"),
-                       ("one.npy", "one array without a name"), ("text.npz", "text.npz is no .npz file"),
-                       ("text.safetensors", "is no safetensors file"), ("folder", "a.npy cannot be read"),
-                       ("absent.npz", "there is no .*absent.npz")):
+    for name, said in (
+        ("objects.npz", "cannot be read; Object arrays cannot be loaded"),
+        ("empty.npz", "there is nothing to verify"),
+        ("one.npy", "one array without a name"),
+        ("text.npz", "text.npz is no .npz file"),
+        ("text.safetensors", "is no safetensors file"),
+        ("folder", "a.npy cannot be read"),
+        ("absent.npz", "there is no .*absent.npz"),
+    ):
         with pytest.raises(DataError, match=said):
             read(tmp_path / name)

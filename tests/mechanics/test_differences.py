@@ -1,7 +1,7 @@
 """Finite differences: right backward passes pass, kinks accuse nobody, wrong ones are shown number by number.
 
-Mutation: leave out `* weights` of the loss (`(o.double()).sum()`) and a softmax's gradient is zero everywhere: this file turns red.
-So it does where `_slopes` always answers that there is no kink.
+Mutation: leave out `* weights` of the loss (`(o.double()).sum()`) and a softmax's gradient is zero everywhere: this file
+turns red. So it does where `_slopes` always answers that there is no kink.
 """
 
 from __future__ import annotations
@@ -48,9 +48,20 @@ class Sloppy(torch.autograd.Function):
         return w * grads[0], by_w
 
 
-@pytest.mark.parametrize("function", [
-    torch.tanh, torch.relu, torch.nn.Softmax(1), nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(2), nn.MaxPool2d(2),
-    nn.GELU(), nn.LeakyReLU()], ids=str)
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.tanh,
+        torch.relu,
+        torch.nn.Softmax(1),
+        nn.Conv2d(2, 3, 3, padding=1),
+        nn.BatchNorm2d(2),
+        nn.MaxPool2d(2),
+        nn.GELU(),
+        nn.LeakyReLU(),
+    ],
+    ids=str,
+)
 def test_what_torch_derives_is_right(function: Any) -> None:
     x = torch.randn(2, 2, 6, 6, generator=torch.Generator().manual_seed(0))
     found = differences(function, x)
@@ -78,7 +89,9 @@ def test_a_wrong_factor_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_number_that_is_off_is_named() -> None:
     made = torch.Generator().manual_seed(0)
     found = differences(Sloppy, (torch.randn(3, 4, generator=made), torch.randn(3, 4, generator=made)))
-    assert [(f.where, f.evidence["at"], f.evidence["numbers that are off"]) for f in found.findings] == [("input 1", "1, 2", 1)]
+    assert [(f.where, f.evidence["at"], f.evidence["numbers that are off"]) for f in found.findings] == [
+        ("input 1", "1, 2", 1)
+    ]
     assert found.checked["verdict"].tolist() == ["right", "wrong"]
 
 

@@ -1,4 +1,7 @@
-"""`verify` from Python and the command line. Mutation: let `doors.verify` drop `settings` for `of_network`, and this turns red."""
+"""`verify` from Python and the command line.
+
+Mutation: let `doors.verify` drop `settings` for `of_network`, and this file turns red.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,12 @@ def _arrays(reduction: str = "mean") -> dict[str, Any]:
     net = cs.open("zoo:lenet5")
     x = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     kept = Capture(net, x, Loss(labels=(3, 7), reduction=reduction))
-    return {"input": x.numpy(), "labels": np.array([3, 7]), "fc3.delta": kept.delta("fc3"), "conv2.delta": kept.delta("conv2")}
+    return {
+        "input": x.numpy(),
+        "labels": np.array([3, 7]),
+        "fc3.delta": kept.delta("fc3"),
+        "conv2.delta": kept.delta("conv2"),
+    }
 
 
 def test_from_the_command_line(tmp_path: Path) -> None:
