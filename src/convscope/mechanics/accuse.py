@@ -33,7 +33,7 @@ def accuse(search: Search) -> list[Finding]:
             alike = [s for s in guilty[1:] if s.explained == best.explained and s.mistake is not best.mistake]
             alike = [s for n, s in enumerate(alike) if s.mistake not in [a.mistake for a in alike[:n]]]
             found.append(_named(search, blamed, (best, alike, [s for s in suspects if s.misfit > 1]), len(wrong)))
-            search.known = joined(search.known, best.mistake, best.calls)
+            search.known = joined(search.known, best.mistakes, best.calls)
             continue
         whole = _whole(search, blamed)
         if whole is None and blamed.value is None:
@@ -74,7 +74,7 @@ def _evidence(theirs: Theirs) -> dict[str, float | str]:
 
 def _named(search: Search, blamed: Theirs, tried: tuple[Suspect, list[Suspect], list[Suspect]], wrong: int) -> Finding:
     best, alike, rest = tried
-    known: Made = joined(search.known, best.mistake, best.calls)
+    known: Made = joined(search.known, best.mistakes, best.calls)
     run = search.replay.run(known)
     left = sum(t.made_by(run) > 1 for t in search.given)
     others = "".join(
@@ -98,10 +98,14 @@ def _named(search: Search, blamed: Theirs, tried: tuple[Suspect, list[Suspect], 
         f"{blamed.name} is wrong: {what(blamed)}",
         blamed.name,
         _evidence(blamed),
-        f"{_where(search, best)}: {best.mistake.key}: {best.mistake.did}{others}",
+        f"{_where(search, best)}: {best.mistake.key}: {best.mistake.did}{_both(best)}{others}",
         best.mistake.remedy,
         f"this mistake reproduces your array to {best.relative:.2g}{next_best}{follow}",
     )
+
+
+def _both(suspect: Suspect) -> str:
+    return " (in the forward and in the backward pass alike)" if len(suspect.mistakes) > 1 else ""
 
 
 def _where(search: Search, suspect: Suspect) -> str:

@@ -18,9 +18,10 @@ from convscope.glass import INPUT
 from convscope.mechanics import arrays as names
 from convscope.mechanics.arrays import Name
 from convscope.mechanics.replay import LOSS, Replay, Run
-from convscope.operators import mistakes
+from convscope.operators import Operator, mistakes
 from convscope.operators.mistakes import BACKWARD, FORWARD, Mistake
 
+TWICE = "forward and backward"  # the same mistake in both passes: a map flattened in another order, and back
 Made = dict[str, tuple[Mistake, ...]]  # call name -> mistakes made there
 
 
@@ -98,11 +99,15 @@ def distance(a: Any, b: Any) -> float:
 class Suspect:
     """Mistakes at one or several calls, and how well they explain the arrays."""
 
-    mistake: Mistake
+    mistakes: tuple[Mistake, ...]  # one, or the same one forward and backward
     calls: tuple[str, ...]
     misfit: float  # at the blamed array; at most 1 is agreement
     relative: float  # the largest difference there, relative to the array's largest number
     explained: int  # how many of all arrays it reproduces
+
+    @property
+    def mistake(self) -> Mistake:
+        return self.mistakes[0]
 
 
 @dataclass(eq=False)
@@ -122,13 +127,13 @@ class Search:
                 operator = self.replay.operator_of(call)
                 if operator is None:
                     continue
-                for mistake in mistakes.of(operator, direction):
-                    if direction == BACKWARD and spoils not in (mistake.spoils, "both") and mistake.spoils != "both":
+                for made in _made_together(operator, direction):
+                    if direction == BACKWARD and "both" not in (spoils, made[0].spoils) and spoils != made[0].spoils:
                         continue
-                    for where in ((call,), self._everywhere(mistake)):
-                        if (id(mistake), where) not in seen:
-                            seen.add((id(mistake), where))
-                            tried.append(self._try(blamed, mistake, where))
+                    for where in ((call,), self._everywhere(made[0])):
+                        if (id(made[0]), where) not in seen:
+                            seen.add((id(made[0]), where))
+                            tried.append(self._try(blamed, made, where))
             if any(s.misfit <= 1 for s in tried):
                 break
         return sorted(
@@ -147,7 +152,9 @@ class Search:
             return
         yield BACKWARD, self.between(blamed)
         # Perhaps the forward pass is wrong, and its arrays were not given.
-        yield FORWARD, [(c.name, "both") for c in box.calls if c.operator is not None]
+        calls = [(c.name, "both") for c in box.calls if c.operator is not None]
+        yield FORWARD, calls
+        yield TWICE, calls
 
     def _before(self, value: str) -> list[str]:
         """The calls that a value depends on, nearest first, up to activations that are right."""
@@ -199,22 +206,27 @@ class Search:
             return (LOSS,)
         return tuple(c.name for c in self.replay.box.calls if isinstance(c.operator, mistake.operators))
 
-    def _try(self, blamed: Theirs, mistake: Mistake, calls: tuple[str, ...]) -> Suspect:
-        run = self.replay.run(joined(self.known, mistake, calls))
+    def _try(self, blamed: Theirs, made_there: tuple[Mistake, ...], calls: tuple[str, ...]) -> Suspect:
+        run = self.replay.run(joined(self.known, made_there, calls))
         made, misfit = blamed.spot.of(run), blamed.made_by(run)
         mine = blamed.value if blamed.value is not None else blamed.raw
         off = distance(mine.reshape(made.shape), made) if made is not None and np.isfinite(misfit) else float("inf")
         explained = sum(t.made_by(run) <= 1 for t in self.given) if misfit <= 1 else 0
         size = max(float(np.abs(mine).max()) if mine.size else 0.0, 1e-300)
-        return Suspect(mistake, calls, misfit, off / size, explained)
+        return Suspect(made_there, calls, misfit, off / size, explained)
 
 
-def joined(known: Mapping[str, tuple[Mistake, ...]], mistake: Mistake, calls: Iterable[str]) -> Made:
-    """The known mistakes and one more."""
-    made = dict(known)
-    for call in calls:
-        made[call] = (*made.get(call, ()), mistake)
-    return made
+def _made_together(operator: Operator, direction: str) -> list[tuple[Mistake, ...]]:
+    """The mistakes of one direction, each alone; or those that can be made in both passes alike, in pairs."""
+    if direction != TWICE:
+        return [(m,) for m in mistakes.of(operator, direction)]
+    back = {m.key: m for m in mistakes.of(operator, BACKWARD)}
+    return [(m, back[m.key]) for m in mistakes.of(operator, FORWARD) if m.key in back]
+
+
+def joined(known: Mapping[str, tuple[Mistake, ...]], more: tuple[Mistake, ...], calls: Iterable[str]) -> Made:
+    """The known mistakes and more."""
+    return {**known, **{call: (*known.get(call, ()), *more) for call in calls}}
 
 
 def spot_of(name: Name, replay: Replay) -> Spot | None:
