@@ -298,3 +298,16 @@ def test_squared_error_and_its_forgotten_two() -> None:
     kept = Capture(net, x, Loss("mse", wanted=wanted))
     given = {"input": x, "target": wanted, "fc2.delta": kept.delta("fc2") / 2}
     assert "loss: two forgotten" in verify(net, given, Problem(loss="mse")).findings[0].cause
+
+
+def test_a_mistake_made_forward_and_backward_alike_is_named_from_gradients_alone(plain: tuple[Any, Replay]) -> None:
+    net, replay = plain
+    key = "flatten mixed up: rows and columns swapped"
+    both = tuple(m for d in ("forward", "backward") for m in mistakes.of(operator(replay, "flatten"), d) if m.key == key)
+    assert len(both) == 2
+    given = arrays_of(replay, replay.run({"flatten": both}), activations=False)
+    some = {k: v for k, v in given.items() if k in ("input", "labels") or k.startswith("conv1")}
+    found = verify(net, some).findings
+    assert len(found) == 1
+    assert f"flatten: {key}" in found[0].cause
+    assert "in the forward and in the backward pass alike" in found[0].cause

@@ -165,7 +165,7 @@ for _what in ("valid", "same"):
 # --- stride, dilation, padding, overlap, groups ---------------------------------------------------------------------------
 
 
-def _undone(where: str, name: str, repeat: bool = False) -> Any:
+def _undone(where: str, name: str, repeat: bool = False, crop_first: bool = True) -> Any:
     """The backward pass with stride (or dilation) 1, put into a map of the right size."""
 
     def make(op: Any, delta: Any, x: Any, weight: Any, *bias: Any) -> Any:
@@ -182,13 +182,21 @@ def _undone(where: str, name: str, repeat: bool = False) -> Any:
             d, weight, tuple((n - 1) * s + r + 1 for n, s, r in zip(d.shape[2:], steps, reach, strict=True))
         )
         start, _ = op._paddings(weight.shape)
-        cut = full[_spatial(*(slice(p, max(n - p, p)) for p, n in zip(start, full.shape[2:], strict=True)))]
+        # People crop the padding before they fill up with zeros, or after it: then the end is not cropped.
+        ends = [max(n - p if crop_first else n, p) for p, n in zip(start, full.shape[2:], strict=True)]
+        cut = full[_spatial(*(slice(p, end) for p, end in zip(start, ends, strict=True)))]
         return (cut if where == "" else _fitted(cut, x.shape[2:], where),)
 
     return make
 
 
 _SPREAD = "put stride − 1 zeros between the δ before the full convolution: spread[:, :, ::s, ::s] = δ"
+backward(
+    Conv,
+    "the stride was forgotten: δ was not spread, zeros fill the end, then the padding was cropped",
+    _SPREAD,
+    key="stride not dilated, zeros at the end",
+)(_undone("start", "stride", crop_first=False))
 backward(Conv, "the stride was forgotten, which makes a map of another size", _SPREAD, key="stride not dilated")(
     _undone("", "stride")
 )
