@@ -179,6 +179,8 @@ def conv_input_delta(delta: Array, x: Array, weight: Array, settings: Mapping[st
     if mistake == "valid instead of full, zeros around":
         return fitted(full, height, width, centred=True)
     if mistake == "valid instead of full":
+        if not full.size:
+            raise DoesNotFit("the kernel is larger than the map of deltas")
         return full
     if mistake == "stride not dilated":
         return full[:, :, padding[0]:full.shape[2] - padding[0], padding[1]:full.shape[3] - padding[1]]

@@ -99,22 +99,19 @@ def arrays(name: str, layer: str, mistake: str, dtype: str) -> dict[str, Any]:
     return PAIRS[name]().arrays({layer: mistake} if layer else None, np.dtype(dtype))
 
 
-def cases(names: Iterable[str] = tuple(PAIRS), sets: Iterable[str] = tuple(SETS), dtypes: Iterable[str] = ("float64",)
-          ) -> Iterator[Case]:
-    """Every case in which the mistake can be seen."""
+def cases(names: Iterable[str] = tuple(PAIRS), dtypes: Iterable[str] = ("float64",), every: int = 1) -> Iterator[Case]:
+    """Every case (or every n-th) in which the mistake can be seen."""
     for name in names:
-        pair = PAIRS[name]()
-        for layer, kind in [(s.name, s.kind) for s in pair.steps] + [(LOSS, LOSS)]:
-            for mistake in MISTAKES[kind]:
-                for dtype in dtypes:
-                    for seen in sets:
-                        case = Case(name, layer, kind, mistake, seen, dtype)
-                        try:
-                            shown = shows(case)
-                        except DoesNotFit:
-                            continue
-                        if shown:
-                            yield case
+        layers = [(step.name, step.kind) for step in PAIRS[name]().steps] + [(LOSS, LOSS)]
+        asked = [Case(name, layer, kind, mistake, seen, dtype) for layer, kind in layers for mistake in MISTAKES[kind]
+                 for dtype in dtypes for seen in SETS]
+        for case in asked[::every]:
+            try:
+                shown = shows(case)
+            except DoesNotFit:
+                continue
+            if shown:
+                yield case
 
 
 def given(case: Case) -> dict[str, Any]:
@@ -161,7 +158,7 @@ def main(names: list[str]) -> None:
     """Print the shares, and every case that was named otherwise."""
     totals: dict[tuple[str, str], list[int]] = collections.defaultdict(lambda: [0, 0])
     for name in names or list(PAIRS):
-        for case in cases([name], dtypes=("float64", "float32")):
+        for case in cases([name], ("float64", "float32")):
             cause = verdict(case)
             ok = right(case, cause)
             for key in ((case.net, case.dtype), (case.seen, case.dtype), ("together", case.dtype)):
