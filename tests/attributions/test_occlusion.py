@@ -1,6 +1,6 @@
 """Occlusion against a linear network's exact answer, a loop over windows, and captum's Occlusion.
 
-Turns red: in `attributions/occlusion.py`, `clean[b].double() - score(…)` -> `score(…) - clean[b]`.
+Turns red: in `attributions/occlusion.py`, `asked.clean[:, None] - found.T` with its signs turned.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from captum.attr import Occlusion as Peer
 from torch import nn
 
+from convscope.attributions._fill import filled
 from convscope.attributions.occlusion import Occlusion, windows
 from convscope.errors import UsageError
 from convscope.images import PRESETS
@@ -91,16 +92,70 @@ def test_fills_are_what_they_say() -> None:
     model, x, _ = opened("plain")
     net = Network.open(model, x, preprocess=PRESETS["signed"])
     x = x + 1
-    assert torch.allclose(Occlusion().colours(net, x), x.mean((2, 3)))
-    assert not Occlusion(fill="zero").colours(net, x).any()
-    assert not Occlusion(fill="grey").colours(net, x).any()  # mid-grey of −1 … 1
+    assert torch.allclose(filled(net, x, "mean")[:, :, 3, 4], x.mean((2, 3)))
+    assert not filled(net, x, "zero").any()
+    assert not filled(net, x, "grey").any(), "mid-grey of −1 … 1"
     imagenet = Network.open(model, x, preprocess=PRESETS["imagenet"])
-    wanted = (0.5 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
-    assert torch.allclose(Occlusion(fill="grey").colours(imagenet, x), wanted.expand(2, 3))
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    assert torch.allclose(filled(imagenet, x, "grey")[1, :, 0, 0], (0.5 - mean) / std)
+    assert torch.allclose(filled(imagenet, x, "#ff0080")[0, :, 0, 0], (torch.tensor([255, 0, 128]) / 255 - mean) / std)
+    assert torch.allclose(filled(imagenet, x, "51")[0, :, 0, 0], (0.2 - mean) / std)
     said = Occlusion(window=4, fill="grey")(imagenet, x, Target("0", 0)).notes[0]
     assert said == "49 windows of 4×4 px, 2 px apart, filled with mid-grey (0.0655, 0.196, 0.418 in the network's units)"
     with pytest.raises(UsageError, match="fill='grey' needs to know the pixel range; plain was opened without"):
         Occlusion(fill="grey")(opened("plain")[2], x, Target("0", 0))
+    with pytest.raises(UsageError, match="the fill '1,2' has 2 numbers; the network reads 3 channels"):
+        filled(imagenet, x, "1,2")
+    with pytest.raises(UsageError, match="the fill '300' is no colour"):
+        Occlusion(fill="300")
+
+
+def test_noise_and_blur() -> None:
+    _, x, net = opened("plain")
+    noise = filled(net, x, "noise", seed=3)
+    assert torch.equal(noise, filled(net, x, "noise", seed=3))
+    assert not torch.equal(noise, filled(net, x, "noise", seed=4))
+    flat = torch.full((1, 3, 9, 7), 2.0)
+    assert torch.allclose(filled(net, flat, "blur"), flat), "a blurred plain is the same plain"
+    spot = torch.zeros(1, 1, 21, 21)
+    spot[0, 0, 10, 10] = 1
+    blur = filled(net, spot, "blur")
+    assert blur.sum() == pytest.approx(1, abs=1e-5)
+    ratio = float(blur[0, 0, 10, 12] / blur[0, 0, 10, 10])
+    assert ratio == pytest.approx(np.exp(-(2**2) / (2 * 2.1**2)), rel=1e-4)
+    assert filled(net, torch.ones(1, 1, 1, 1), "blur").shape == (1, 1, 1, 1)
+
+
+def test_several_targets_cost_one_run_and_are_the_same() -> None:
+    _, x, net = opened("residual")
+    asked = [target(net, t, x) for t in (0, 3, "relu/2", "relu/4@3,3", "block1.relu:1/0")]
+    together = Occlusion(window=4, stride=3).several(net, x, asked)
+    for one, found in zip(asked, together, strict=True):
+        alone = Occlusion(window=4, stride=3)(net, x, one)
+        np.testing.assert_allclose(found.values, alone.values, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(found.scores, alone.scores)
+        assert found.targets == (one.label, one.label)
+
+
+def test_it_proves_itself_and_says_where_little_can_be_saved() -> None:
+    _, x, net = opened("plain")
+    found = Occlusion(window=3)(net, x, Target("0", 0))
+    assert found.proof["largest difference to full passes"] < 1e-5
+    assert found.proof["share of a pass that can change"] < 0.5
+    gated = Network.open(_Gated(), (3, 12, 12))
+    notes = Occlusion(window=3)(gated, torch.rand(1, 3, 12, 12), Target("0", 0)).notes
+    assert any("so that little can be left out: from mean on it changes everything" in n for n in notes)
+
+
+class _Gated(nn.Module):
+    """A squeeze-and-excitation gate before everything else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.conv = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x * torch.sigmoid(self.gate(x.mean((2, 3), keepdim=True)))).mean((2, 3))
 
 
 def test_sizes_follow_the_image_where_none_are_given() -> None:
@@ -119,7 +174,7 @@ def test_windows_that_leave_gaps_or_do_not_fit_are_refused() -> None:
         Occlusion(window=13)(net, x, Target("0", 0))
     with pytest.raises(UsageError, match=r"Occlusion\.window must be in"):
         Occlusion(window=0)
-    with pytest.raises(UsageError, match=r"Occlusion\.fill must be one of mean, grey, zero"):
+    with pytest.raises(UsageError, match="no fill named 'black'"):
         Occlusion(fill="black")
 
 
@@ -127,7 +182,9 @@ def test_progress_is_told_and_may_stop_it() -> None:
     model, x, net = opened("grey")
     told: list[tuple[int, int, str]] = []
     Occlusion(window=6, stride=6, batch=3)(net, x, Target("0", 0), lambda *a: told.append(a))
-    assert told == [(3, 8, "windows"), (4, 8, "windows"), (7, 8, "windows"), (8, 8, "windows")]
+    assert [done for done, _, _ in told] == sorted({done for done, _, _ in told})
+    assert told[-1] == (8, 8, "windows")
+    assert {(total, what) for _, total, what in told} == {(8, "windows")}
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

@@ -2,28 +2,29 @@
 
     A[i, j] = 1/|R(i, j)| · Σ_{r ∈ R(i, j)} (S(x) − S(x with window r filled))
 
-R(i, j): the windows that cover pixel (i, j).
+R(i, j): the windows that cover pixel (i, j). Each covered image is computed only where it differs from the clean one
+(`incremental`), which changes nothing but the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.attributions import _map
+from convscope.attributions import _fill, _map
+from convscope.attributions._covered import Covered, Progress, Window
 from convscope.errors import UsageError
-from convscope.fast import fast
 from convscope.fields import param, validate
 from convscope.network import Network
 from convscope.results import Heatmap
 from convscope.run import Target
 
-Progress = Callable[[int, int, str], None]
-Window = tuple[int, int, int, int]  # y0, y1, x0, x1
+SMALL_GAIN = 1.3  # below it, why so little can be saved is said
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class Occlusion:
     The last windows are cut at the border, so that every pixel is covered. Values (B, 1, H, W), in units of the score;
     positive where the square held evidence for the target.
 
-    Misleads where evidence is there twice (covering one copy changes nothing) and where the fill is evidence itself: try
-    another. Errors: UsageError, ShapeError, DataError. Source: Zeiler and Fergus 2014.
+    Proof: the largest difference to full passes of the network itself, on three windows; the share of a full pass's MACs
+    that a window can change. Misleads where evidence is there twice (covering one copy changes nothing) and where the fill
+    is evidence itself: try another. Errors: UsageError, ShapeError, DataError. Source: Zeiler and Fergus 2014.
 
     >>> from torch import nn
     >>> net = Network.open(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), (1, 4, 4))
@@ -46,41 +48,50 @@ class Occlusion:
     window: int | None = param(None, "side of the square; by default a fourteenth of the image's shorter side, at least 3",
                                unit="px", low=1)
     stride: int | None = param(None, "step from square to square; by default half the window", unit="px", low=1)
-    fill: str = param("mean", "the image's own mean colour, mid-grey of the pixel range, or zero in the network's units",
-                      choices=("mean", "grey", "zero"))
-    batch: int = param(32, "covered images per forward pass", low=1)
+    fill: str = param("mean", "mean, grey, zero, blur, noise, or a colour in pixel units such as #808080 or 128,128,128")
+    batch: int = param(32, "covered images computed together; memory grows with it", low=1)
+    seed: int = param(0, "seed of the noise", low=0)
 
     def __post_init__(self) -> None:
         validate(self)
+        _fill.check(self.fill)
         if self.window is not None and self.stride is not None and self.stride > self.window:
             raise too_far(self.window, self.stride)
 
     def __call__(self, net: Network, x: Tensor, target: Target, progress: Progress | None = None) -> Heatmap:
         """The map for each image of `x` (B, C, H, W). `progress(done, total, 'windows')` may raise to stop."""
+        return self.several(net, x, (target,), progress)[0]
+
+    def several(self, net: Network, x: Tensor, targets: Sequence[Target], progress: Progress | None = None
+                ) -> tuple[Heatmap, ...]:
+        """One result a target, at the cost of one (of one for each layer, where units are asked about)."""
         at, x = _map.prepared(net, x)
         window, stride = self.sizes(x.shape[2], x.shape[3])
         places = windows(x.shape[2], x.shape[3], window, stride)
-        score = scorer(at, target, self.batch)
-        fills = self.colours(net, x)
-        values, clean = np.zeros((len(x), 1, *x.shape[2:])), torch.zeros(len(x), dtype=x.dtype)
-        cover = np.zeros(x.shape[2:])
-        for y0, y1, x0, x1 in places:
-            cover[y0:y1, x0:x1] += 1
+        fills = _fill.filled(net, x, self.fill, self.seed)
+        layers = [t.unit.layer if t.unit is not None else None for t in targets]
+        drops, clean = np.zeros((len(targets), len(x), len(places))), torch.zeros(len(targets), len(x), dtype=x.dtype)
+        worst, share, where, jobs = 0.0, 1.0, "", list(dict.fromkeys(layers))
         # Image by image, so that an image's map does not depend on the batch it came in: same sizes, same rounding.
-        for b, image in enumerate(x):
-            clean[b] = score(image[None])[0]
-            for start in range(0, len(places), self.batch):
-                chunk = places[start : start + self.batch]
-                drops = clean[b].double() - score(covered(image, chunk, fills[b])).double().cpu()
-                for (y0, y1, x0, x1), drop in zip(chunk, drops.tolist(), strict=True):
-                    values[b, 0, y0:y1, x0:x1] += drop
-                if progress is not None:
-                    progress(b * len(places) + start + len(chunk), len(x) * len(places), "windows")
-        notes = (f"{len(places):,} windows of {window}×{window} px, {stride} px apart, filled with {self.said(fills)}",)
-        proof: dict[str, float | str] = {"windows over a pixel": f"{int(cover.min())} … {int(cover.max())}"}
-        kept = np.float64 if x.dtype == torch.float64 else np.float32
-        return _map.heatmap(net, self, x, target, (values / cover).astype(kept), clean, unit="drop of the score",
-                            proof=proof, notes=notes)
+        for number, (layer, b) in enumerate((layer, b) for layer in jobs for b in range(len(x))):
+            mine = [k for k, of in enumerate(layers) if of == layer]
+            told = None if progress is None else _shifted(progress, number * len(places), len(jobs) * drops[0].size)
+            asked = Covered(at, x[b : b + 1], [targets[k] for k in mine], self.batch)
+            found = asked.scores(places, fills[b : b + 1], told)
+            clean[mine, b], drops[mine, b] = asked.clean.to(x.dtype), (asked.clean[:, None] - found.T).numpy()
+            worst = max(worst, asked.disagreement(places, fills[b : b + 1], found))
+            share, where = asked.share(places)
+        notes = [f"{len(places):,} windows of {window}×{window} px, {stride} px apart, "
+                 f"filled with {_fill.said(net, x, self.fill, self.seed)}"]
+        if share > 1 / SMALL_GAIN:
+            notes.append(f"a window changes {share:.0%} of a pass's work, so that little can be left out"
+                         + (f": from {where} on it changes everything" if where else ""))
+        proof: dict[str, float | str] = {"largest difference to full passes": worst,
+                                         "share of a pass that can change": share}
+        values = np.stack([spread(d, places, (x.shape[2], x.shape[3])) for d in drops])
+        kept = values.astype(np.float64 if x.dtype == torch.float64 else np.float32)
+        return tuple(_map.heatmap(net, self, x, target, kept[k], clean[k], unit="drop of the score", proof=proof,
+                                  notes=tuple(notes)) for k, target in enumerate(targets))
 
     def sizes(self, height: int, width: int) -> tuple[int, int]:
         """Window and stride in pixels for an image of this size."""
@@ -94,25 +105,6 @@ class Occlusion:
             raise too_far(window, stride)
         return window, stride
 
-    def colours(self, net: Network, x: Tensor) -> Tensor:
-        """(B, C) what each image is covered with, in the network's units."""
-        if self.fill == "mean":
-            return x.double().mean((2, 3)).to(x.dtype)
-        if self.fill == "zero":
-            return x.new_zeros(x.shape[:2])
-        if net.preprocess is None:
-            raise UsageError("fill='grey' needs to know the pixel range", f"{net.name} was opened without preprocessing",
-                             "open it with preprocess=…, or use fill='mean'")
-        mean, std = (torch.tensor(v, dtype=x.dtype, device=x.device) for v in (net.preprocess.mean, net.preprocess.std))
-        return ((net.preprocess.range / 2 - mean) / std).expand(x.shape[:2])
-
-    def said(self, fills: Tensor) -> str:
-        """The fill in words; of several images the first one's numbers."""
-        numbers = ", ".join(f"{v:.3g}" for v in fills[0, :4].tolist()) + (", …" if fills.shape[1] > 4 else "")
-        name = {"mean": "each image's own mean colour" if len(fills) > 1 else "its own mean colour",
-                "grey": "mid-grey", "zero": "zeros"}[self.fill]
-        return f"{name} ({numbers} in the network's units)" if self.fill != "zero" else "zeros in the network's units"
-
 
 def too_far(window: int, stride: int) -> UsageError:
     return UsageError(f"Occlusion.stride {stride} is larger than the window {window}",
@@ -125,21 +117,15 @@ def windows(height: int, width: int, window: int, stride: int) -> list[Window]:
     return [(y, min(y + window, height), x, min(x + window, width)) for y in tops for x in lefts]
 
 
-def covered(image: Tensor, places: list[Window], fill: Tensor) -> Tensor:
-    """(P, C, H, W): the image with each of the windows filled."""
-    batch = image.repeat(len(places), 1, 1, 1)
-    for one, (y0, y1, x0, x1) in zip(batch, places, strict=True):
-        one[:, y0:y1, x0:x1] = fill[:, None, None]
-    return batch
+def spread(drops: NDArray[np.float64], places: Sequence[Window], size: tuple[int, int]) -> NDArray[np.float64]:
+    """(B, 1, H, W): each pixel's mean over the windows that cover it, from drops (B, N)."""
+    values, cover = np.zeros((len(drops), 1, *size)), np.zeros(size)
+    for drop, (y0, y1, x0, x1) in zip(drops.T, places, strict=True):
+        values[:, 0, y0:y1, x0:x1] += drop[:, None, None]
+        cover[y0:y1, x0:x1] += 1
+    return values / cover
 
 
-def scorer(net: Network, target: Target, size: int) -> Callable[[Tensor], Tensor]:
-    """Image batch -> scores. A class: by a fast private copy of the network; a unit: by running up to its layer only."""
-    if target.unit is not None:
-        return lambda batch: _map.scores(net, batch, target, size)
-    quick = fast(net, ())
-
-    def score(batch: Tensor) -> Tensor:
-        return torch.cat([quick.run(part).flatten(1)[:n, target.index] for part, n in _map.pieces(net, batch, size)])
-
-    return score
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    """The progress of one part, told as that of the whole."""
+    return lambda done, _, what: progress(before + done, total, what)

@@ -80,10 +80,11 @@ class Incremental:
     # ---- questions --------------------------------------------------------------------------------------------------
 
     def covered(self, windows: Sequence[tuple[int, int, int, int]], filled: Tensor, batch: int = 32,
-                progress: Progress | None = None) -> Tensor:
+                progress: Progress | None = None, read: Callable[[Tensor], Tensor] = lambda value: value) -> Tensor:
         """(N, …): for each window (y0, y1, x0, x1), the output where x shows `filled` (1, C, H, W) inside it.
 
         `batch`: changes computed together; memory grows with it. `progress(done, total, 'windows')` may raise to stop.
+        `read`: what to keep of the values (P, …), so that maps of all changes never lie in memory together.
         """
         x = self.values[self.input]
         edges = np.array(windows, np.int64).reshape(-1, 4)
@@ -98,12 +99,15 @@ class Incremental:
                 patch = rules.gather(x, None, region, 0.0).clone()
                 inside = _inside(region, edges[members])
                 patch = torch.where(inside[:, None], rules.gather(filled.to(x.dtype), None, region, 0.0), patch)
-                found.append(self._upto_head({self.input: State(patch, region)}, len(members)))
+                value = self._upto_head({self.input: State(patch, region)}, len(members))
+                found.append(value if self.head is not None else read(value))
                 order.append(members)
                 done += len(members)
                 if progress is not None:
                     progress(done, len(edges), "windows")
-            return self._from_head(torch.cat(found))[np.argsort(np.concatenate(order))]
+            values = torch.cat(found)
+            values = values if self.head is None else read(self._from_head(values))
+            return values[np.argsort(np.concatenate(order))]
 
     def changed(self, image: Tensor) -> Tensor:
         """(1, …): the output for another image of the same size, recomputed only where it differs from x."""
@@ -136,6 +140,14 @@ class Incremental:
 
     def bound(self, windows: Sequence[tuple[int, int, int, int]]) -> float:
         """The share of a full pass's multiply-accumulates that can change, on average over windows: what must be done."""
+        return self._reach(windows)[0]
+
+    def takes_over(self, windows: Sequence[tuple[int, int, int, int]]) -> str:
+        """The first layer from which on a window changes everything, '' where there is none."""
+        node = self._reach(windows)[1]
+        return "" if node is None else next((k.address for k in self.net.layers if k.node == node.name), node.name)
+
+    def _reach(self, windows: Sequence[tuple[int, int, int, int]]) -> tuple[float, Node | None]:
         edges = np.array(windows, np.int64).reshape(-1, 4)
         height, width = self.values[self.input].shape[2:]
         start = Region(Span.of(edges[:, 0], edges[:, 1] - 1, height), Span.of(edges[:, 2], edges[:, 3] - 1, width))

@@ -153,8 +153,8 @@ def spatial(
     start: Region,
     macs: Mapping[str, int],
     one_by_one: Mapping[Node, Node | None],
-) -> float:
-    """Σ MACs × (share of the map that can change) / Σ MACs, for changes that start as `start`.
+) -> tuple[float, Node | None]:
+    """Σ MACs × (share of the map that can change) / Σ MACs for changes that start as `start`; the first node they fill.
 
     `one_by_one`: nodes that stand for a group which treats each position by itself, with what the group reads; None for the
     other nodes of such a group.
@@ -178,7 +178,7 @@ def spatial(
         region = _reached(node, layers.op_name(node), [seen[n] for n in changed], out)
         seen[node] = region
         needed += cost * (1.0 if region is None else region.tight() / _area(out, region))
-    return needed / total if total else 1.0
+    return needed / total if total else 1.0, next((n for n, region in seen.items() if region is None), None)
 
 
 def _area(out: Tensor, region: Region) -> int:
