@@ -32,10 +32,8 @@ def ask(leaf: str, net: Network, x: torch.Tensor, asked: Target | None = None) -
     try:
         return registry.load("attributions", leaf)()(net, x, asked or target(net, 1, x))
     except UsageError as refusal:
-        if "does not apply" not in refusal.asked:
+        if "does not apply" not in refusal.asked or not (refusal.found and refusal.remedy):
             raise
-        assert refusal.found
-        assert refusal.remedy
         pytest.skip(str(refusal))
 
 
@@ -51,7 +49,7 @@ def test_shapes_scores_and_origin(leaf: str, name: str) -> None:
     found = ask(leaf, net, x)
     assert found.values.shape in {tuple(x.shape), (len(x), 1, *x.shape[2:])}
     assert np.isfinite(found.values).all()
-    assert np.abs(found.values).max() > 0
+    assert np.abs(found.values).max() > 0 or any("is zero everywhere" in note for note in found.notes)
     assert found.images.shape == (len(x), *x.shape[2:], 3)
     assert found.images.dtype == np.uint8
     assert found.targets == ("1",) * len(x)

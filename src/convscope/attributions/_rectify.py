@@ -55,7 +55,7 @@ def path(net: Network, target: Target) -> list[Node]:
 def is_rectifier(node: Node) -> bool:
     """Does this call cut off what is below zero, and nothing else but what is above a limit?"""
     name, settings = layers.op_name(node), layers.tensor_arguments(node)[1]
-    if name == "relu":
+    if name in ("relu", "relu6"):
         return True
     if name in ("clamp", "clamp_min", "hardtanh"):
         low, high = settings.get("min", settings.get("min_val")), settings.get("max", settings.get("max_val"))
@@ -97,7 +97,7 @@ class _Rectify(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rectify: Callable[[Tensor], Tensor], rectifiers: Rectifiers, node: Node) -> Tensor:
         settings = layers.tensor_arguments(node)[1]
-        limit = settings.get("max_val", settings.get("max"))
+        limit = 6 if layers.op_name(node) == "relu6" else settings.get("max_val", settings.get("max"))
         ctx.save_for_backward((x > 0) if limit is None else (x > 0) & (x < limit))
         ctx.rectifiers, ctx.node = rectifiers, node
         return rectify(x)

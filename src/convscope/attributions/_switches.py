@@ -124,5 +124,5 @@ def is_response_norm(node: Node) -> bool:
         if layers.op_name(made) not in _OF_LRN:
             return False
         seen.add(layers.op_name(made))
-        waiting += made.all_input_nodes
+        waiting += [a for a in made.all_input_nodes if layers.is_tensor(a)]
     return "pow" in seen and bool(seen & {"avg_pool2d", "avg_pool3d"})
