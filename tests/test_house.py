@@ -59,15 +59,16 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "sweep",
         "tally",
         "learned",
+        "planted",
         "incremental",
         "mechanics",
         "watch",
     ),
-    ("attributions", "features", "responses", "equivalences", "checks", "edits", "experiments", "zoo"),
-    ("actions", "atlas", "mechanics_maps", "mechanics_page", "pages", "pictures", "session", "training"),
+    ("attributions", "features", "responses", "equivalences", "evaluations", "checks", "edits", "experiments", "zoo"),
+    ("actions", "atlas", "judging", "mechanics_maps", "mechanics_page", "pages", "pictures", "session", "training"),
     ("cli", "cli_collections", "cli_mechanics", "console", "web", "__main__"),
 )
-LEAVES = ("attributions", "features", "responses", "equivalences")
+LEAVES = ("attributions", "features", "responses", "equivalences", "evaluations")
 NO_TORCH = (*LEVELS[0], *LEVELS[1])
 DOORS = {"cli", "cli_collections", "cli_mechanics", "console", "web"}
 DOORS_MAY_IMPORT = {"actions", "draw", "registry", "fields", "results", "errors", "cli", "cli_collections", "cli_mechanics", "console", "web"}
@@ -80,6 +81,8 @@ LONGER_FILES: dict[str, tuple[int, str]] = {
     "network.py": (360, "one class, the noun that everything speaks of; its methods are short"),
 }
 WIDER_FUNCTIONS: dict[str, str] = {
+    "actions/evaluating.py:evaluate": "a sentence: what, on what, which, and optional words",
+    "judging.py:evaluate": "the same sentence",
     "geometry.py:output_size": "the terms of one formula, as in the paper",
     "sweep.py:__call__": "a sentence: what, on what, where to, and three optional words",
     "actions/fitting.py:fit": "a sentence: its optional words are the command line's options",

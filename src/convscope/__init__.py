@@ -19,14 +19,42 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from convscope.actions import atlas, attribute, demo, feature, fit, open, predict, respond, steps, study, trace, verify
+    from convscope.actions import (
+        atlas,
+        attribute,
+        demo,
+        evaluate,
+        feature,
+        fit,
+        open,
+        predict,
+        respond,
+        steps,
+        study,
+        trace,
+        verify,
+    )
     from convscope.data import open_collection
     from convscope.images import Preprocess
     from convscope.network import Network
 
 _WHERE = {
     **dict.fromkeys(
-        ("atlas", "attribute", "demo", "feature", "fit", "open", "predict", "respond", "steps", "study", "trace", "verify"),
+        (
+            "atlas",
+            "attribute",
+            "demo",
+            "evaluate",
+            "feature",
+            "fit",
+            "open",
+            "predict",
+            "respond",
+            "steps",
+            "study",
+            "trace",
+            "verify",
+        ),
         "convscope.actions",
     ),
     "open_collection": "convscope.data",
@@ -40,6 +68,7 @@ __all__ = [
     "atlas",
     "attribute",
     "demo",
+    "evaluate",
     "feature",
     "fit",
     "open",

@@ -38,6 +38,7 @@ def open_collection(source: Any, *, part: str | None = None, white: float | None
     """Open a collection of images. `source` is one of
 
     - `digits`, `faces`, `photos`: real images that come with scikit-learn and scikit-image (a folder so called: `./digits`);
+      `planted`: made ones whose evidence is known;
     - a folder of class folders (classes sorted by name), a flat folder, one image file;
     - `.npz`, `.npy`, MNIST-type IDX, CIFAR-10 binary batches; `part` = 'train' or 'test' where both are there;
     - any iterable or dataset of `(image, label)`; `white` = 1 or 255 says what white is among floats.
@@ -122,7 +123,16 @@ def _skimage_data() -> Path:
     return Path(next(iter(found.submodule_search_locations))) / "data"
 
 
-BUILT_IN = {"digits": digits, "faces": faces, "photos": photos}
+def planted() -> Collection:
+    """1,200 made images, 32×32 grey, whose class is decided by a small patch alone (see `convscope.planted`)."""
+    from convscope import planted as made
+
+    found = made.plant()
+    ids = tuple(f"planted/{i:04d}" for i in range(len(found.pixels)))
+    return _in_memory("planted", Archive(found.pixels, found.labels, ids, made.CLASSES, ("made, not photographed",)))
+
+
+BUILT_IN = {"digits": digits, "faces": faces, "photos": photos, "planted": planted}
 
 
 def _from_path(path: Path, part: str | None, white: float | None) -> Collection:

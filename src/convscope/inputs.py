@@ -43,7 +43,7 @@ def read_pixels(image: Any) -> Pixels:
     if isinstance(image, (str, Path)):
         path, text = Path(image), str(image)
         builtin = text.split("/")[0]
-        if not path.exists() and builtin in ("digits", "faces", "photos"):
+        if not path.exists() and builtin in data.BUILT_IN:
             collection = data.open_collection(builtin)
             return collection[collection.find(text)]
         return images.load_image(path)

@@ -3,6 +3,7 @@
 networks.py      open a network; its layers, its answers, which pixels decided, what a layer has learned
 mechanics.py     single numbers worked out, one training step, proofs, somebody's own backpropagation checked
 collections.py   a network over a collection of images: sweeps, studies, the atlas
+evaluating.py    which heat-maps can be trusted
 fitting.py       training, the demo
 
 Nothing is imported before a sentence needs it, so that lists, help and stored results come without torch.
@@ -11,6 +12,7 @@ Nothing is imported before a sentence needs it, so that lists, help and stored r
 from __future__ import annotations
 
 from convscope.actions.collections import atlas, open_atlas, respond, study, swept
+from convscope.actions.evaluating import evaluate
 from convscope.actions.fitting import demo, fit
 from convscope.actions.mechanics import equivalences, steps, update, verify
 from convscope.actions.networks import Progress, attribute, feature, make, open, predict, read_pixels, read_preprocess, trace
@@ -21,6 +23,7 @@ __all__ = [
     "attribute",
     "demo",
     "equivalences",
+    "evaluate",
     "feature",
     "fit",
     "make",

@@ -1,6 +1,7 @@
 """Open `demo:digits`: the network of `convscope demo`, trained on scikit-learn's 1,797 handwritten digits in seconds.
 
-It is trained on this machine at the first use and kept in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`).
+`demo:planted` is trained on images whose evidence is known (`convscope.planted`), to see which attributions find it.
+Either is trained on this machine at the first use and kept in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from convscope.network import Network
 from convscope.opening import Source, read_classes
 from convscope.results import Run
 
-RECIPES: dict[str, tuple[str, str, dict[str, object]]] = {
-    "digits": ("zoo:digits", "digits", {}),  # network, collection, settings of the training
+# network, collection, preprocessing (None: 0 … 1), settings of the training
+RECIPES: dict[str, tuple[str, str, str | None, dict[str, object]]] = {
+    "digits": ("zoo:digits", "digits", None, {}),
+    "planted": ("zoo:planted", "planted", "signed", {"epochs": 8}),
 }
 
 
@@ -49,13 +52,21 @@ def network(name: str, progress: Callable[[int, int, str], None] | None = None) 
     import dataclasses
 
     from convscope import training
+    from convscope.images import preset
 
     _known(name)
-    reference, images, settings = RECIPES[name]
+    reference, images, prepared, settings = RECIPES[name]
     folder = cache() / f"demo-{name}"
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     net, run = training.train(
-        reference, images, held_out=0.2, out=folder, progress=progress, preprocess=None, weights=None, settings=settings
+        reference,
+        images,
+        held_out=0.2,
+        out=folder,
+        progress=progress,
+        preprocess=None if prepared is None else preset(prepared),
+        weights=None,
+        settings=settings,
     )
     return dataclasses.replace(net, name=f"demo:{name}", reference=f"demo:{name}"), run
 
