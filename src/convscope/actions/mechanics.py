@@ -42,7 +42,9 @@ def steps(
     x, pixels, notes = inputs.batch(net, image)
     net = net.at(x.shape[1:])
     loss, assumed = _loss(net, x, label)
-    found = mechanics.work_out(Capture(net, x, loss, training), mechanics.question(net, layer, direction, **which), pixels)
+    asked = mechanics.question(net, layer, direction, **which)
+    found = mechanics.work_out(Capture(net, x, loss, training), asked, pixels)
+    assumed = () if direction == "forward" and asked.layer in net else assumed  # no loss plays a part
     return dataclasses.replace(found, notes=(*found.notes, *assumed, *notes))
 
 
