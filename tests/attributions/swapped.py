@@ -80,7 +80,7 @@ def architecture(name: str) -> tuple[nn.Module, Tensor, Network]:
                 module.reset_running_stats()
                 module.momentum = None
         model = model.double()
-        if any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):  # as trained: statistics that fit, so that values stay
+        if any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):  # statistics that fit
             model.train()
             with torch.no_grad():
                 model(torch.randn(8, 3, side, side, dtype=torch.float64))
