@@ -169,8 +169,13 @@ class Target:
     def score(self, net: Network, x: Tensor, *, rules: Mapping[str, Rule] | None = None, grad: bool = False) -> Tensor:
         """(B,): the target's value for each image."""
         if self.unit is None:
-            return run(net, x, rules=rules, grad=grad).output.flatten(1)[:, self.index]
-        value = upto(net, x, self.unit.layer, rules=rules, grad=grad)
+            return self.of(net, run(net, x, rules=rules, grad=grad).output)
+        return self.of(net, upto(net, x, self.unit.layer, rules=rules, grad=grad))
+
+    def of(self, net: Network, value: Tensor) -> Tensor:
+        """(B,): the same, read from a value that is there: the network's output, or the unit's layer."""
+        if self.unit is None:
+            return value.flatten(1)[:, self.index]
         axis = net[self.unit.layer].unit_axis or 1
         if self.unit.channel is not None:
             value = value.select(axis, self.unit.channel)
