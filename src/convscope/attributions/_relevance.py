@@ -19,33 +19,10 @@ from torch.fx import Node
 from torch.utils._pytree import tree_map
 
 from convscope import layers
-from convscope.attributions import _map
+from convscope.attributions import _map, _roles
 from convscope.errors import UsageError
 from convscope.network import Network
-from convscope.run import Rule, Target, first_tensor
-
-# Linear without a constant term, or choosing one of the inputs: the gradient is the ratio's way down.
-PLAIN = frozenset(
-    "view reshape _unsafe_view flatten permute transpose t expand expand_as unsqueeze squeeze slice select narrow clone alias "
-    "contiguous _to_copy to cat stack split split_with_sizes chunk unbind roll flip index index_select gather repeat "
-    "as_strided unfold im2col pixel_shuffle pixel_unshuffle channel_shuffle movedim neg cumsum mean sum avg_pool1d avg_pool2d "
-    "avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d upsample_nearest2d "
-    "upsample_bilinear2d upsample_bicubic2d _upsample_nearest_exact2d relu leaky_relu prelu _prelu_kernel max_pool1d max_pool2d "
-    "max_pool3d max_pool2d_with_indices adaptive_max_pool2d max amax reflection_pad1d reflection_pad2d replication_pad2d "
-    "dropout where maximum".split()
-)
-AFFINE = frozenset("add sub rsub pad constant_pad_nd batch_norm _native_batch_norm_legit_no_training".split())
-LINEAR = frozenset("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution".split())
-PRODUCTS = frozenset("mul matmul mm bmm".split())
-ELEMENTWISE = frozenset(
-    "sigmoid tanh silu gelu hardtanh hardswish hardsigmoid elu selu celu softplus mish relu6 clamp clamp_min clamp_max erf exp "
-    "sqrt rsqrt reciprocal abs pow square log log1p log_sigmoid softsign threshold hardshrink softshrink sin cos".split()
-)
-BATCH_NORMS = frozenset(("batch_norm", "_native_batch_norm_legit_no_training"))
-COPIES = frozenset(("clone", "alias", "detach", "contiguous", "_to_copy", "to", "lift_fresh_copy", "dropout"))
-BOUNDED = frozenset(("sigmoid", "hardsigmoid", "softmax", "_softmax", "hardtanh", "clamp", "rsqrt", "reciprocal"))
-_ON_THE_WAY = COPIES | frozenset(("view", "reshape", "expand", "permute", "transpose", "unsqueeze", "squeeze", "select", "slice",
-                                  "getitem", "div", "mean"))
+from convscope.run import Rule, Target
 
 
 @dataclass
@@ -73,12 +50,16 @@ class Call:
         """The operation itself, with its first arguments replaced."""
         return self.target(*replaced, *self.args[len(replaced):], **self.kwargs)
 
+    def arg(self, at: int, default: Any = None) -> Any:
+        """An argument by its place in the schema; trailing ones may be left out."""
+        return self.args[at] if len(self.args) > at else default
+
     def note(self, kind: str, at: Tensor, share: Tensor) -> None:
         """Σ c(at) · share is relevance that goes to no input: kind 'bias' or 'epsilon'."""
         self.shares.append((kind, at, share.detach()))
 
 
-Handler = Callable[[Call], Any]
+Handler = Callable[..., Any]  # (call) -> value; of a pair (norm, convolution) -> value
 
 
 @dataclass
@@ -102,19 +83,27 @@ class Row:
 
 @dataclass
 class Walk:
-    """One run of the graph under a table of handlers. `pairs`: a convolution's node -> the batch norm that it is one with."""
+    """One run of the graph under a table of handlers.
+
+    `pairs`: a convolution's node -> the batch norm that it is one with; the handler is then `NAME_pair(norm, convolution)`.
+    """
 
     net: Network
     handlers: Mapping[str, Handler]
     pairs: Mapping[Node, Node] = field(default_factory=dict[Node, Node])
+    method: str = "this method"
+    reason: str = ""  # why operations without a handler have none
     positive: bool = False  # the method shares probabilities among positive values only
+    base: Tensor | None = None  # what the image is compared with: its relevance is (x − base) ⊙ c
+    counted: bool = True  # keep a ledger
+    image: Tensor = field(default_factory=lambda: torch.empty(0))
     rows: dict[str, Row] = field(default_factory=dict[str, Row])
     leaves: list[Tensor] = field(default_factory=list[Tensor])  # further tensors that take part in the image's relevance
     held: dict[Node, Call] = field(default_factory=dict[Node, Call])
 
     def rules(self) -> dict[str, Rule]:
         """A rule for each kind of operation. The interpreter goes through the graph in order, so the n-th is the n-th."""
-        return {name: partial(self._step, iter(nodes)) for name, nodes in by_name(self.net).items()}
+        return {name: partial(self._step, iter(nodes)) for name, nodes in _roles.by_name(self.net).items()}
 
     def _step(self, nodes: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
         node = next(nodes)
@@ -129,29 +118,28 @@ class Walk:
             return tree_map(lambda t: t.detach() if isinstance(t, Tensor) else t, target(*args, **kwargs))
         name = layers.op_name(node)
         if name not in self.handlers:
-            raise UsageError(f"no rule for the operation {name!r} of {call.address}", "its share of relevance is not defined",
-                             "use a gradient method, or rewrite that operation with ones that have a rule")
+            raise does_not_apply(self, call, self.reason or "what its inputs share is not defined")
         row = self.rows.setdefault(node.name, Row(call.address, layers.shown_name(node)))
         call.args, call.kwargs = tree_map(partial(self.watched, row), (args, kwargs))
         value = self.handlers[name](call) if held is None else self.handlers[name + "_pair"](call, held)
-        for tensor in _flat(value):
+        for tensor in _flat(value) if self.counted else ():
             if isinstance(tensor, Tensor) and tensor.requires_grad:
                 tensor.register_hook(partial(self._received, row, tensor.detach()))
-        for kind, at, share in call.shares:
+        for kind, at, share in call.shares if self.counted else ():
             if at.requires_grad:
                 at.register_hook(partial(_shared, row, kind, share))
         return value
 
     def watched(self, row: Row, value: Any) -> Any:
         """The same value as this operation's own input: what comes back to it is counted."""
-        if not (isinstance(value, Tensor) and value.requires_grad):
+        if not (self.counted and isinstance(value, Tensor) and value.requires_grad):
             return value
         own = value.view_as(value)
         own.register_hook(partial(self._handed, row, value.detach()))
         return own
 
     def leaf(self, call: Call, value: Tensor) -> Tensor:
-        """A further tensor whose share, value ⊙ c, belongs to the image's pixels."""
+        """A further tensor, one number a pixel in their order, whose share, value ⊙ c, belongs to the pixels."""
         own = value.detach().clone().requires_grad_()
         own.register_hook(partial(self._handed, self.rows[call.node.name], own.detach()))
         self.leaves.append(own)
@@ -162,12 +150,19 @@ class Walk:
         return next((layer.address for layer in self.net.layers if layer.node == node.name), node.name)
 
     def _received(self, row: Row, value: Tensor, c: Tensor) -> None:
-        share = (value.clamp(min=0) if self.positive else value) * c
+        share = (value * c).clamp(min=0) if self.positive else value * c
         row.out += _total(share)
         row.size += _total(share.abs())
 
     def _handed(self, row: Row, value: Tensor, c: Tensor) -> None:
-        row.into += _total((value.clamp(min=0) if self.positive else value) * c)
+        row.into += _total((value * c).clamp(min=0) if self.positive else value * c)
+
+
+def does_not_apply(walk: Walk, call: Call, reason: str) -> UsageError:
+    """The network has an operation that the method has no rule for."""
+    return UsageError(f"{walk.method} does not apply to {walk.net.name}",
+                      f"it has no rule for {call.name!r} ({call.address}): {reason}",
+                      "use a gradient method or occlusion, or ask about a layer before it")
 
 
 def _shared(row: Row, kind: str, share: Tensor, c: Tensor) -> None:
@@ -197,15 +192,19 @@ class Found:
     rows: tuple[Row, ...]
 
 
-def propagate(start: Callable[[], Walk], x: Tensor, target: Target, seed: Callable[[Tensor], Tensor] | None = None) -> Found:
-    """Carry the score's relevance to the image. `seed`: scores (B,) -> c at the score, by default 1."""
+def propagate(net: Network, start: Callable[[Tensor], Walk], x: Tensor, target: Target,
+              seed: Callable[[Tensor], Tensor] | None = None) -> Found:
+    """Carry the score's relevance to the image.
+
+    `start`: images -> the walk for them. `seed`: scores -> c there, by default 1.
+    """
     values, scores, rows = [], [], dict[str, Row]()
-    net = start().net
     for part, count in _map.pieces(net, x, len(x)):
         with torch.inference_mode(False), torch.enable_grad():
-            walk = start()
-            walk.rows = rows  # several runs of a network with a fixed batch fill one ledger
             own = part.detach().clone().requires_grad_()
+            walk = start(own.detach())
+            walk.image = own.detach()
+            walk.rows = rows  # several runs of a network with a fixed batch fill one ledger
             try:
                 score = target.score(net, own, rules=walk.rules(), grad=True)
             except UsageError as problem:  # the interpreter has added lines of its own to what it says
@@ -216,78 +215,10 @@ def propagate(start: Callable[[], Walk], x: Tensor, target: Target, seed: Callab
                 leaves = (own, *walk.leaves)
                 slopes = torch.autograd.grad(score, leaves, c, allow_unused=True)
                 for leaf, slope in zip(leaves, slopes, strict=True):
+                    base = walk.base if leaf is own and walk.base is not None else torch.zeros_like(leaf)
                     if slope is not None:
-                        total = total + leaf.detach() * slope
+                        share = ((leaf.detach() - base) * slope).reshape(total.shape)
+                        total = total + (share.clamp(min=0) if walk.positive else share)
         values.append(total[:count].detach())
         scores.append(score[:count].detach())
     return Found(torch.cat(values), torch.cat(scores), tuple(rows.values()))
-
-
-def by_name(net: Network) -> dict[str, list[Node]]:
-    """The graph's operations by ATen name, in the order in which they run."""
-    found: dict[str, list[Node]] = {}
-    for node in net.program.graph.nodes:
-        if node.op == "call_function" and getattr(node.target, "_schema", None) is not None:
-            found.setdefault(layers.op_name(node), []).append(node)
-    return found
-
-
-# ---- facts of the graph --------------------------------------------------------------------------------------------------
-
-
-def pairs(net: Network, target: Target) -> dict[Node, Node]:
-    """Convolutions and linear layers whose output feeds a batch norm and nothing else: the two are one affine map."""
-    asked = net[target.unit.layer].node if target.unit is not None else ""
-    found: dict[Node, Node] = {}
-    for node in net.program.graph.nodes:
-        if node.op != "call_function" or layers.op_name(node) not in BATCH_NORMS or not isinstance(node.args[0], Node):
-            continue
-        before = node.args[0]
-        mapped = before.op == "call_function" and layers.op_name(before) in LINEAR and not _transposed(before)
-        if mapped and len(before.users) == 1 and before.name != asked and _width(before) <= 5:
-            found[before] = node
-    return found
-
-
-def _transposed(node: Node) -> bool:
-    return "transpose" in layers.op_name(node) or (layers.op_name(node) == "convolution" and bool(node.args[6]))
-
-
-def _width(node: Node) -> int:
-    """A linear layer's features stand last: they are batch norm's channels only in a matrix."""
-    axes = len(layers.shape_of(node.meta["val"]))
-    return axes if layers.op_name(node) != "linear" or axes == 2 else 99
-
-
-def reads_image(net: Network, node: Node) -> bool:
-    """Does this operation read the image itself, through nothing but copies?"""
-    source = node.args[0]
-    while isinstance(source, Node) and source.op == "call_function" and layers.op_name(source) in COPIES:
-        source = source.args[0]
-    return source is net.inputs[0]
-
-
-def gate(call: Call) -> int | None:
-    """Which operand of a product of two that depend on the image is the gate? None: neither, or both alike.
-
-    The one that comes out of a bounded function (sigmoid, softmax, …); otherwise the one with fewer numbers, spread over the
-    other (a weight a channel).
-    """
-    bounded = [_is_bounded(a) for a in call.node.args[:2]]
-    if bounded[0] != bounded[1]:
-        return bounded.index(True)
-    sizes = [a.numel() for a in call.args[:2]]
-    if sizes[0] != sizes[1] and call.name == "mul":
-        return sizes.index(min(sizes))
-    return None
-
-
-def _is_bounded(node: Any) -> bool:
-    while isinstance(node, Node) and node.op == "call_function" and layers.op_name(node) not in BOUNDED:
-        if layers.op_name(node) not in _ON_THE_WAY:
-            return False
-        node = node.args[0]
-    return isinstance(node, Node) and node.op == "call_function"
-
-
-__all__ = ["Call", "Found", "Row", "Walk", "first_tensor", "gate", "pairs", "propagate", "reads_image"]

@@ -10,16 +10,17 @@ Bach et al. 2015 (ε, αβ); Montavon et al. 2017 (w², zB) and 2019 (γ, compos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from convscope.attributions import _relevance as relevance
+from convscope.attributions import _roles
 from convscope.attributions import _secant as secant
 from convscope.attributions._relevance import Call, Handler
+from convscope.run import first_tensor
 
 Map = Callable[[Tensor, Tensor], Tensor]  # (x, weight) -> the linear map without its bias
 SLIGHT = 1e-6  # of all contributions: a denominator below is none
@@ -39,7 +40,7 @@ class Affine:
 def affine_of(call: Call, held: Call | None = None) -> Affine:
     """The affine map of a linear operation; `held`: the convolution whose batch norm `call` is."""
     conv = held or call
-    weight, bias = conv.args[1], conv.args[2] if len(conv.args) > 2 else None
+    weight, bias = conv.args[1], conv.arg(2)
     wide = (1, -1) + (1,) * (weight.ndim - 2) if conv.name != "linear" else (-1,)
     offset = torch.zeros_like(weight[:1, 0].flatten()[:1]) if bias is None else bias
     x = call.args[0]
@@ -48,10 +49,10 @@ def affine_of(call: Call, held: Call | None = None) -> Affine:
         return conv.target(values, kernel, None, *conv.args[3:], **{k: v for k, v in conv.kwargs.items() if k != "bias"})
 
     with torch.no_grad():
-        z = relevance.first_tensor(conv.run(x.detach()))
+        z = first_tensor(conv.run(x.detach()))
         if held is not None:
             scale, shift = folded(call)
-            z = relevance.first_tensor(call.run(z))
+            z = first_tensor(call.run(z))
             weight, offset = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1)), offset * scale + shift
     return Affine(x, weight, offset.reshape(wide), op, z)
 
@@ -59,8 +60,7 @@ def affine_of(call: Call, held: Call | None = None) -> Affine:
 def folded(norm: Call) -> tuple[Tensor, Tensor]:
     """(scale, shift) of a batch norm in use: y = scale·x + shift."""
     weight, bias, mean, variance = norm.args[1:5]
-    eps = norm.args[7] if norm.name == "batch_norm" else norm.args[6]
-    scale = torch.rsqrt(variance + eps) * (1 if weight is None else weight)
+    scale = torch.rsqrt(variance + norm.args[6]) * (1 if weight is None else weight)
     return scale, (0 if bias is None else bias) - mean * scale
 
 
@@ -147,18 +147,18 @@ def box(call: Call, a: Affine, s: Settings) -> Tensor:
     """R_i = (x_i w_i − l_i w_i⁺ − h_i w_i⁻) / Σ · R for pixels between l and h; the bias takes no part."""
     assert s.low is not None
     assert s.high is not None
-    low, high = (call.walk.leaf(call, v.expand_as(a.x)) for v in (s.low, s.high))
+    low, high = (call.walk.leaf(call, v.expand_as(call.walk.image).reshape(a.x.shape)) for v in (s.low, s.high))
     d = a.op(a.x, a.weight) - a.op(low, a.weight.clamp(min=0)) - a.op(high, a.weight.clamp(max=0))
     return share(call, a, (d, secant.ratio(a.z, d.detach()), None))
 
 
-def w_square(call: Call, a: Affine, s: Settings) -> Tensor:
+def w_square(call: Call, a: Affine, _: Settings) -> Tensor:
     """R_i = w_i² / Σ w² · R."""
     d = a.op(call.walk.leaf(call, torch.ones_like(a.x)), a.weight.square())
     return share(call, a, (d, secant.ratio(a.z, d.detach()), None))
 
 
-def flat(call: Call, a: Affine, s: Settings) -> Tensor:
+def flat(call: Call, a: Affine, _: Settings) -> Tensor:
     """R_i = R / number of inputs."""
     d = a.op(call.walk.leaf(call, torch.ones_like(a.x)), torch.ones_like(a.weight))
     return share(call, a, (d, secant.ratio(a.z, d.detach()), None))
@@ -179,10 +179,10 @@ def plain(call: Call) -> Any:
 def affine(call: Call) -> Any:
     """The same, and the constant term, which is the operation's value at zero, keeps its share."""
     value = call.run()
-    first = relevance.first_tensor(value)
+    first = first_tensor(value)
     with torch.no_grad():
         zeros = [torch.zeros_like(a) if at in call.live else a for at, a in enumerate(call.args)]
-        constant = relevance.first_tensor(call.target(*zeros, **call.kwargs))
+        constant = first_tensor(call.target(*zeros, **call.kwargs))
     call.note("bias", first, constant)
     return value
 
@@ -210,7 +210,7 @@ def product(call: Call) -> Tensor:
     if call.live != [0, 1]:
         return call.run()
     a, b = call.args[:2]
-    at = relevance.gate(call)
+    at = _roles.gate(call.node, (a, b))
     if at is not None:
         return call.run(*((a.detach(), b) if at == 0 else (a, b.detach())))
     one, other = call.run(a, b.detach()), call.run(a.detach(), b)
@@ -242,34 +242,23 @@ def log_softmax(call: Call) -> Tensor:
 
 
 def layer_norm(call: Call) -> Tensor:
-    """(x − mean)·w/σ + b with σ a constant."""
-    x, shape = call.args[:2]
-    weight, bias, eps = (*call.args[2:], None, None, 1e-5)[:3] if len(call.args) < 5 else call.args[2:5]
-    dims = list(range(x.ndim - len(shape), x.ndim))
-    return normalised(call, x, dims, (weight, bias, eps))
+    """(x − mean)·w/σ + b over the last axes, with σ a constant."""
+    x, count = call.args[0], len(call.args[1])
+    return normalised(call, x.flatten(-count), (call.arg(2), call.arg(3)))
 
 
 def group_norm(call: Call) -> Tensor:
     """The same over the channels of a group and their positions."""
-    x, groups = call.args[:2]
-    weight, bias = (*call.args[2:4], None, None)[:2]
-    eps = call.args[4] if len(call.args) > 4 else 1e-5
-    grouped = x.reshape(x.shape[0], groups, -1)
-    wide = (1, -1) + (1,) * (x.ndim - 2)
-    scale = torch.rsqrt(grouped.detach().var(2, correction=0, keepdim=True) + eps)
-    y = ((grouped - grouped.mean(2, keepdim=True)) * scale).reshape(x.shape)
-    y = y if weight is None else y * weight.reshape(wide)
-    if bias is None:
-        return y
-    out = y + bias.reshape(wide)
-    call.note("bias", out, bias.reshape(wide).expand_as(out))
-    return out
+    x, wide = call.args[0], (-1,) + (1,) * (call.args[0].ndim - 2)
+    grouped = x.reshape(x.shape[0], call.args[1], -1)
+    return normalised(call, grouped, [None if v is None else v.reshape(wide) for v in (call.arg(2), call.arg(3))])
 
 
-def normalised(call: Call, x: Tensor, dims: list[int], rest: tuple[Any, Any, float]) -> Tensor:
-    weight, bias, eps = rest
-    scale = torch.rsqrt(x.detach().var(dims, correction=0, keepdim=True) + eps)
-    y = (x - x.mean(dims, keepdim=True)) * scale
+def normalised(call: Call, x: Tensor, scale_and_shift: Sequence[Tensor | None]) -> Tensor:
+    """`x` standardised over its last axis and brought back to the operation's shape, then scaled and shifted."""
+    deviation = torch.sqrt(x.detach().var(-1, correction=0, keepdim=True) + call.arg(4, 1e-5))
+    y = ((x - x.mean(-1, keepdim=True)) / deviation).reshape(call.args[0].shape)
+    weight, bias = scale_and_shift
     y = y if weight is None else y * weight
     if bias is None:
         return y
@@ -286,7 +275,7 @@ def attention(call: Call) -> Any:
 def handlers() -> dict[str, Handler]:
     """All operations but the linear layers."""
     return {
-        **dict.fromkeys(relevance.PLAIN, plain), **dict.fromkeys(relevance.AFFINE, affine),
-        **dict.fromkeys(relevance.ELEMENTWISE, activation), **dict.fromkeys(relevance.PRODUCTS, product), "div": quotient,
+        **dict.fromkeys(_roles.PLAIN, plain), **dict.fromkeys(_roles.AFFINE, affine),
+        **dict.fromkeys(_roles.ELEMENTWISE, activation), **dict.fromkeys(_roles.PRODUCTS, product), "div": quotient,
         "softmax": softmax, "_softmax": softmax, "log_softmax": log_softmax, "_log_softmax": log_softmax,
         "layer_norm": layer_norm, "group_norm": group_norm, "scaled_dot_product_attention": attention}

@@ -87,10 +87,10 @@ def both(linear: Callable[..., Tensor], *pairs: Pair) -> Pair:
     return Pair(linear(*(p.x for p in pairs)), linear(*(p.base for p in pairs)))
 
 
-def standardised(u: Pair, dims: list[int], eps: float) -> Pair:
-    """(u − mean) / √(variance + eps) over `dims`: what layer, group and instance norm share."""
-    centred = both(lambda t: t - t.mean(dims, keepdim=True), u)
-    variance = both(lambda t: t.mean(dims, keepdim=True), product(torch.mul, centred, centred))
+def standardised(u: Pair, eps: float) -> Pair:
+    """(u − mean) / √(variance + eps) over the last axis: what layer, group and instance norm share."""
+    centred = both(lambda t: t - t.mean(-1, keepdim=True), u)
+    variance = both(lambda t: t.mean(-1, keepdim=True), product(torch.mul, centred, centred))
     return product(torch.mul, centred, elementwise(lambda t: torch.rsqrt(t + eps), variance))
 
 

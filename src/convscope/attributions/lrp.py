@@ -1,4 +1,5 @@
-"""Layer-wise relevance propagation (Bach et al. 2015; Montavon et al. 2019, "Layer-Wise Relevance Propagation: An Overview").
+"""Layer-wise relevance propagation (Bach et al. 2015; Montavon et al. 2019, "Layer-Wise Relevance Propagation: An
+Overview").
 
     R_i = Σ_j (share of x_i in z_j) · R_j        z_j = Σ_i x_i w_ij + b_j,  R = score at the top
 """
@@ -8,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.fx import Node
 
 from convscope import layers
-from convscope.attributions import _map, _recurrent
+from convscope.attributions import _baseline, _map, _recurrent, _roles
 from convscope.attributions import _relevance as relevance
 from convscope.attributions import _relevance_rules as rules
 from convscope.errors import UsageError
@@ -22,6 +22,7 @@ from convscope.network import Network
 from convscope.results import Heatmap, Table
 from convscope.run import Target
 
+SLACK = 1e-4  # of Σ|R|: what rounding may leave unexplained
 PRESETS = {  # rule of linear layers, of convolutions, of the layers that read the image ('': as the others of their kind)
     "zero": ("epsilon", "epsilon", ""), "epsilon": ("epsilon", "epsilon", ""),
     "epsilon-plus": ("epsilon", "alpha-beta", ""), "epsilon-alpha2-beta1": ("epsilon", "alpha-beta", ""),
@@ -39,7 +40,8 @@ class LRP:
     norm get nothing.
 
     Proof: what every layer received = what it handed on + share of biases + share of ε. Given are the largest rest (relative
-    to Σ|R| received; under 1e-4) and the shares, relative to Σ scores. `conservation` lists all layers.
+    to Σ|R| received), the rest between score and image (both under 1e-4), and the shares, relative to Σ scores.
+    `conservation` lists all layers.
 
     Misleads where the bias share is large: that part of the score lies on no pixel; and αβ and box maps resemble each other
     for all classes. Errors: UsageError, ShapeError, DataError. Source: Bach et al. 2015; Montavon et al. 2019.
@@ -68,15 +70,15 @@ class LRP:
         at, x = _map.prepared(net, x)
         found = self.relevance(at, x, target)
         proof = summary(found)
-        kept = "" if proof["unexplained, of Σ|R| (worst layer)"] < 1e-4 else (  # type: ignore[operator]
-            f"relevance is not conserved: {proof['worst layer']} loses {proof['unexplained, of Σ|R| (worst layer)']:.2g}")
-        return _map.heatmap(net, self, x, target, found.values, found.scores, unit="score", proof=proof,
-                            notes=(kept,) if kept else ())
+        rest, everywhere = proof["unexplained, of Σ|R| (worst layer)"], proof["unexplained in all, of Σ|R|"]
+        notes = tuple(f"relevance is not conserved: {of:.2g} of it is missing {where}" for of, where in (
+            (rest, f"in {proof['worst layer']}"), (everywhere, "between score and image")) if float(of) >= SLACK)
+        return _map.heatmap(net, self, x, target, found.values, found.scores, unit="score", proof=proof, notes=notes)
 
     def relevance(self, net: Network, x: Tensor, target: Target) -> relevance.Found:
         """Relevance of `x`, which has this network's size, with the ledger of all layers."""
         chosen = self.chosen(net)
-        joint = relevance.pairs(net, target)
+        joint = _roles.pairs(net, target)
         folded = {conv: norm for conv, norm in joint.items() if chosen[conv] != "epsilon"}
         behind = {norm for conv, norm in joint.items() if conv not in folded}  # ε: the sum of the two is stabilised
         settings = self.settings(net, x, chosen)
@@ -96,20 +98,21 @@ class LRP:
             value = rules.RULES[chosen[conv.node]](call, rules.affine_of(call, conv), settings)
             return (value, *call.run(call.args[0].detach())[1:])
 
-        table = {**rules.handlers(), **dict.fromkeys(relevance.LINEAR, linear), "lstm": _recurrent.lstm_relevance,
-                 "_native_batch_norm_legit_no_training": norm, "_native_batch_norm_legit_no_training_pair": both}
-        return relevance.propagate(lambda: relevance.Walk(net, table, folded), x, target)
+        table = {**rules.handlers(), **dict.fromkeys(_roles.LINEAR, linear), "lstm": _recurrent.lstm_relevance,
+                 _roles.BATCH_NORM: norm, _roles.BATCH_NORM + "_pair": both}
+        return relevance.propagate(net, lambda _: relevance.Walk(net, table, folded, "LRP"), x, target)
 
     def chosen(self, net: Network) -> dict[Node, str]:
         """The rule of each linear layer and convolution."""
         dense, conv, image = PRESETS[self.preset]
         image = image if self.first == "preset" else self.first
-        nodes = [n for n in net.program.graph.nodes if n.op == "call_function" and layers.op_name(n) in relevance.LINEAR]
+        nodes = [n for n in net.program.graph.nodes if n.op == "call_function" and layers.op_name(n) in _roles.LINEAR]
         found = {node: dense if layers.op_name(node) == "linear" else conv for node in nodes}
-        readers = [node for node in nodes if relevance.reads_image(net, node)]
+        readers = [node for node in nodes if _roles.reads_image(net, node)]
         if image and not readers:
-            raise UsageError(f"the rule {image!r} is for layers that read the image", f"no convolution or linear layer of "
-                             f"{net.name} does: {net.layers[0].address} stands between", "use another preset, or first='epsilon'")
+            raise UsageError(f"LRP's rule {image!r} does not apply to {net.name}",
+                             f"no layer with weights reads the image itself: {net.layers[0].address} stands between",
+                             "use another preset, and first='preset'")
         return found | (dict.fromkeys(readers, image) if image else {})
 
     def settings(self, net: Network, x: Tensor, chosen: dict[Node, str]) -> rules.Settings:
@@ -118,26 +121,23 @@ class LRP:
         epsilon = 0.0 if self.preset == "zero" else self.epsilon
         low = high = None
         if "box" in chosen.values():
-            if net.preprocess is None:
-                raise UsageError("the rule 'box' needs to know the pixel range", f"{net.name} was opened without preprocessing",
-                                 "open it with preprocess=…, or use another preset")
-            mean, std = (x.new_tensor(np.broadcast_to(v, x.shape[1])).reshape(1, -1, 1, 1)
-                         for v in (net.preprocess.mean, net.preprocess.std))
-            low, high = -mean / std, (net.preprocess.range - mean) / std
+            low, high = (v.reshape(1, -1, 1, 1) for v in _baseline.known_range(net, x, "the rule 'box'")[:2])
             slack = 1e-4 * (high - low)
             if bool((x < low - slack).any()) or bool((x > high + slack).any()):
-                raise UsageError("the rule 'box' needs an image within the pixel range", "some pixels are darker than black or "
-                                 "brighter than white", "check the preprocessing, or use another preset")
+                raise UsageError("the rule 'box' needs an image within the pixel range",
+                                 "some pixels are darker than black or brighter than white", "check the preprocessing, or use another preset")
         return rules.Settings(epsilon, self.relative, self.gamma, alpha, low, high)
 
 
 def summary(found: relevance.Found) -> dict[str, float | str]:
-    """The ledger in four numbers."""
+    """The ledger in a few numbers."""
     worst = max(found.rows, key=lambda r: r.unexplained, default=relevance.Row("", ""))
-    score = float(found.scores.double().sum()) or 1.0
+    score, image = float(found.scores.double().sum()), float(found.values.double().sum())
+    bias, epsilon = sum(r.bias for r in found.rows), sum(r.epsilon for r in found.rows)
+    size = max((r.size for r in found.rows), default=0.0) or 1.0
     return {"unexplained, of Σ|R| (worst layer)": worst.unexplained, "worst layer": worst.address,
-            "bias share": sum(r.bias for r in found.rows) / score, "ε share": sum(r.epsilon for r in found.rows) / score,
-            "share on the image": float(found.values.double().sum()) / score}
+            "unexplained in all, of Σ|R|": abs(score - image - bias - epsilon) / size, "bias share": bias / (score or 1),
+            "ε share": epsilon / (score or 1), "share on the image": image / (score or 1)}
 
 
 def conservation(method: LRP, net: Network, x: Tensor, target: Target) -> Table:
@@ -145,7 +145,8 @@ def conservation(method: LRP, net: Network, x: Tensor, target: Target) -> Table:
     at, x = _map.prepared(net, x)
     rows = tuple(reversed(method.relevance(at, x, target).rows))
     columns = {"layer": np.array([r.address for r in rows]), "operator": np.array([r.operator for r in rows])}
-    columns |= {name: np.array([getattr(r, name) for r in rows]) for name in ("out", "into", "bias", "epsilon", "unexplained")}
+    numbers = ("out", "into", "bias", "epsilon", "unexplained")
+    columns |= {name: np.array([getattr(r, name) for r in rows]) for name in numbers}
     units = {"out": "relevance received, score", "into": "handed on, score", "bias": "share of biases, score",
              "epsilon": "share of ε, score", "unexplained": "|received − handed on − shares| / Σ|R| received"}
     return Table(columns=columns, units=units, title=f"conservation of relevance in {net.name}",
