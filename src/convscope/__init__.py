@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         atlas,
         attribute,
         demo,
+        equivalences,
         evaluate,
         feature,
         fit,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         steps,
         study,
         trace,
+        update,
         verify,
     )
     from convscope.data import open_collection
@@ -44,6 +46,7 @@ _WHERE = {
             "atlas",
             "attribute",
             "demo",
+            "equivalences",
             "evaluate",
             "feature",
             "fit",
@@ -53,6 +56,7 @@ _WHERE = {
             "steps",
             "study",
             "trace",
+            "update",
             "verify",
         ),
         "convscope.actions",
@@ -68,6 +72,7 @@ __all__ = [
     "atlas",
     "attribute",
     "demo",
+    "equivalences",
     "evaluate",
     "feature",
     "fit",
@@ -78,6 +83,7 @@ __all__ = [
     "steps",
     "study",
     "trace",
+    "update",
     "verify",
 ]
 
