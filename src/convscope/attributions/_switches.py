@@ -85,11 +85,11 @@ class _Through(torch.autograd.Function):
     """x / denominator; on the way back to x alone, unchanged."""
 
     @staticmethod
-    def forward(_: Any, x: Tensor, denominator: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, denominator: Tensor) -> Tensor:  # noqa: ARG004
         return x / denominator
 
     @staticmethod
-    def backward(_: Any, *grads: Any) -> Any:
+    def backward(ctx: Any, *grads: Any) -> Any:  # noqa: ARG004 (autograd names it)
         return grads[0], None
 
 
