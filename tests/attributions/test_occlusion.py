@@ -147,6 +147,15 @@ def test_it_proves_itself_and_says_where_little_can_be_saved() -> None:
     assert any("so that little can be left out: from mean on it changes everything" in n for n in notes)
 
 
+def test_the_fast_mode_says_that_it_is_approximate_and_how_well_it_agrees() -> None:
+    _, x, net = opened("residual")
+    exact, quick = (Occlusion(window=4, stride=2, fast=f)(net, x, Target("0", 0)) for f in (False, True))
+    assert "correlation with full passes" not in exact.proof
+    assert float(quick.proof["correlation with full passes"]) > 0.999
+    assert any(n.startswith("approximate: differences to the clean pass were carried in bfloat16") for n in quick.notes)
+    assert 1e-4 < np.abs(exact.values - quick.values).max() / np.abs(exact.values).max() < 0.05, "close, and not the same"
+
+
 class _Gated(nn.Module):
     """A squeeze-and-excitation gate before everything else."""
 

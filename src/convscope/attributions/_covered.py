@@ -12,6 +12,7 @@ from torch import Tensor
 
 from convscope.attributions import _map
 from convscope.fast import fast
+from convscope.incremental.deltas import Differences
 from convscope.incremental.executor import Incremental
 from convscope.network import Network
 from convscope.run import Target
@@ -24,11 +25,12 @@ TRIED = 3  # windows that are also computed by full passes of the network itself
 class Covered:
     """One image x (1, C, H, W) and some targets, all of the output or all of one layer."""
 
-    def __init__(self, net: Network, x: Tensor, targets: Sequence[Target], batch: int) -> None:
+    def __init__(self, net: Network, x: Tensor, targets: Sequence[Target], batch: int, fast: bool = False) -> None:
         self.net, self.x, self.targets, self.batch = net, x, list(targets), batch
         unit = self.targets[0].unit
         self.stop = None if unit is None else unit.layer
-        self.passes = Incremental(net, x, self.stop) if net.batch in (None, 1) else None
+        kind = Differences if fast else Incremental
+        self.passes = kind(net, x, self.stop) if net.batch in (None, 1) else None
         self.clean = self._read(self.passes.clean)[0] if self.passes is not None else self._plain(x)[0]  # (targets,)
 
     def scores(self, windows: Sequence[Window], filled: Tensor, progress: Progress | None = None) -> Tensor:
@@ -43,12 +45,13 @@ class Covered:
                 progress(start + len(some), len(windows), "windows")
         return torch.cat(found)
 
-    def disagreement(self, windows: Sequence[Window], filled: Tensor, found: Tensor) -> float:
-        """The largest difference to full passes of the network itself, on windows spread over the image."""
-        picked = torch.linspace(0, len(windows) - 1, min(TRIED, len(windows))).long().tolist()
+    def against_full(self, windows: Sequence[Window], filled: Tensor, found: Tensor, tried: int = TRIED
+                     ) -> tuple[Tensor, Tensor]:
+        """(n, targets) each: changes of the score found here and by full passes, on windows spread over the image."""
+        picked = torch.linspace(0, len(windows) - 1, min(tried, len(windows))).long().tolist()
         images = covered(self.x[0], [windows[i] for i in picked], filled[0])
         full = torch.stack([_map.scores(self.net, images, target, len(images)) for target in self.targets], 1)
-        return float((full.double().cpu() - found[picked]).abs().max())
+        return found[picked] - self.clean, full.double().cpu() - self.clean
 
     def share(self, windows: Sequence[Window]) -> tuple[float, str]:
         """The share of a full pass that a window can change, and the first layer that it changes as a whole."""

@@ -96,10 +96,9 @@ class Incremental:
             for members in groups(edges[:, 0] + edges[:, 1], edges[:, 2] + edges[:, 3], (2 * height, 2 * width), batch):
                 y0, y1, x0, x1 = edges[members].T
                 region = Region(Span.of(y0, y1 - 1, height), Span.of(x0, x1 - 1, width))
-                patch = rules.gather(x, None, region, 0.0).clone()
-                inside = _inside(region, edges[members])
-                patch = torch.where(inside[:, None], rules.gather(filled.to(x.dtype), None, region, 0.0), patch)
-                value = self._upto_head({self.input: State(patch, region)}, len(members))
+                inside = _inside(region, edges[members])[:, None]
+                before, after = (rules.gather(image, None, region, 0.0) for image in (x, filled.to(x.dtype)))
+                value = self._upto_head({self.input: self._start(before, after, inside, region)}, len(members))
                 found.append(value if self.head is not None else read(value))
                 order.append(members)
                 done += len(members)
@@ -133,7 +132,7 @@ class Incremental:
                 value = clean.repeat(len(some), *(1,) * (clean.ndim - 1))
                 for one, channel in zip(value, some, strict=True):
                     one.select(axis - 1, channel).zero_()
-                found.append(self._upto_head({node: State(value, None)}, len(some)))
+                found.append(self._upto_head({node: self._resumed(node, value)}, len(some)))
                 if progress is not None:
                     progress(start + len(some), len(channels), "units")
             return self._from_head(torch.cat(found))
@@ -165,7 +164,7 @@ class Incremental:
         if self.head is None or self.head is self.last:
             return values
         parts = values.split(HEAD)
-        return torch.cat([self._run({self.head: State(part, None)}, len(part), self.last) for part in parts])
+        return torch.cat([self._run({self.head: self._resumed(self.head, part)}, len(part), self.last) for part in parts])
 
     def _run(self, changes: Mapping[Node, State], count: int, last: Node) -> Tensor:
         """Every node that a change reaches, up to `last`; states are dropped after their last use."""
@@ -180,13 +179,13 @@ class Incremental:
             elif node in self.norms:
                 before = states.get(self.norms[node])
                 if before is not None:
-                    states[node] = State(self.norm[node].of(before.patch), before.region)
+                    states[node] = self._normed(node, before)
                     left[node] = len(node.users)
             elif node not in states and node.op == "call_function" and any(a in states for a in node.all_input_nodes):
-                states[node] = again(node, self.values, states, sizes, count)
+                states[node] = self._again(node, states, sizes, count)
                 left[node] = len(node.users)
             elif node.op == "call_function" and node.all_input_nodes and all(a in sizes for a in node.all_input_nodes):
-                states[node] = again(node, self.values, states, sizes, count)  # zeros of the batch's size, say
+                states[node] = self._again(node, states, sizes, count)  # zeros of the batch's size, say
                 left[node] = len(node.users)
             if node is last:
                 break
@@ -197,7 +196,28 @@ class Incremental:
                         states.pop(before, None)
         if last not in states:  # nothing that changed reaches it
             return run.first_tensor(self.values[last]).expand(count, *run.first_tensor(self.values[last]).shape[1:])
-        return rules.whole(run.first_tensor(self.values[last]), states[last], count)
+        return self._finished(last, states[last], count)
+
+    # ---- what a state is: here the changed values themselves (`deltas` keeps differences) ------------------------------
+
+    def _start(self, before: Tensor, after: Tensor, inside: Tensor, region: Region) -> State:
+        """The image, changed where `inside`."""
+        return State(torch.where(inside, after, before), region)
+
+    def _resumed(self, node: Node, value: Tensor) -> State:
+        """The state of a node whose changed value is known."""
+        del node
+        return State(value, None)
+
+    def _again(self, node: Node, states: Mapping[Node, State], sizes: Mapping[Node, int], count: int) -> State:
+        return again(node, self.values, states, sizes, count)
+
+    def _normed(self, node: Node, before: State) -> State:
+        return State(self.norm[node].of(before.patch), before.region)
+
+    def _finished(self, node: Node, state: State, count: int) -> Tensor:
+        """The changed value (P, …) of a node."""
+        return rules.whole(run.first_tensor(self.values[node]), state, count)
 
     # ---- preparation ------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convscope.geometry import Window
-from convscope.incremental.regions import Region, Span
+from convscope.incremental.regions import Region
 
 Rule = Callable[..., Any]
 FULL = 0.8  # a region that covers this share of a map is run on the whole map
@@ -37,46 +37,46 @@ class State:
     region: Region | None
 
 
-def conv(clean: Tensor, state: State, out: tuple[int, ...], weight: Tensor, bias: Tensor | None, stride: Any, padding: Any,
-         dilation: Any, groups: int) -> State | None:
-    """A convolution on crops: exact, since a crop holds every pixel that its outputs read."""
+def conv(clean: Tensor | None, state: State, out: tuple[int, ...], weight: Tensor, bias: Tensor | None, stride: Any,
+         padding: Any, dilation: Any, groups: int) -> State | None:
+    """A convolution on crops: exact, since a crop holds every pixel that its outputs read. `clean` None: 0 outside."""
     if isinstance(padding, str):
         return None
     windows = windows_of(weight.shape[2:], stride, padding, dilation)
-    found = _through(state, windows, out)
+    found = through(state, windows, out)
     if found is None:
         return None
     if _pointwise(windows):
         return State(F.conv2d(state.patch, weight, bias, groups=groups), state.region)
-    crop = _read(clean, state, found, windows, 0.0)
-    return State(F.conv2d(crop, weight, bias, list(_pair(stride)), 0, list(_pair(dilation)), groups), found)
+    crop = read(clean, state, found, windows, 0.0)
+    return State(F.conv2d(crop, weight, bias, list(pair(stride)), 0, list(pair(dilation)), groups), found)
 
 
 def max_pool(clean: Tensor, state: State, out: tuple[int, ...], kernel: Any, stride: Any = (), padding: Any = 0,
              dilation: Any = 1, ceil_mode: bool = False) -> State | None:
     """Max pooling: what lies outside the map is −∞."""
     del ceil_mode  # output sizes come from the clean pass; what hangs over is padding
-    windows = windows_of(_pair(kernel), stride or kernel, padding, dilation)
-    found = _through(state, windows, out)
+    windows = windows_of(pair(kernel), stride or kernel, padding, dilation)
+    found = through(state, windows, out)
     if found is None:
         return None
-    crop = _read(clean, state, found, windows, -math.inf)
-    return State(F.max_pool2d(crop, _pair(kernel), _pair(stride or kernel), 0, _pair(dilation)), found)
+    crop = read(clean, state, found, windows, -math.inf)
+    return State(F.max_pool2d(crop, pair(kernel), pair(stride or kernel), 0, pair(dilation)), found)
 
 
 def avg_pool(clean: Tensor, state: State, out: tuple[int, ...], kernel: Any, stride: Any = (), padding: Any = 0,
              ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> State | None:
     """Average pooling: sums over crops, divided by what PyTorch divides by at each position."""
-    windows = windows_of(_pair(kernel), stride or kernel, padding, 1)
-    found = _through(state, windows, out)
+    windows = windows_of(pair(kernel), stride or kernel, padding, 1)
+    found = through(state, windows, out)
     if found is None:
         return None
-    sums = F.avg_pool2d(_read(clean, state, found, windows, 0.0), _pair(kernel), _pair(stride or kernel), divisor_override=1)
+    sums = F.avg_pool2d(read(clean, state, found, windows, 0.0), pair(kernel), pair(stride or kernel), divisor_override=1)
     if divisor_override is not None:
         return State(sums / divisor_override, found)
     ones = torch.ones((1, 1, *clean.shape[2:]), dtype=clean.dtype)
-    share = F.avg_pool2d(ones, _pair(kernel), _pair(stride or kernel), _pair(padding), ceil_mode, count_include_pad)
-    count = F.avg_pool2d(_read(ones, None, found, windows, 0.0), _pair(kernel), _pair(stride or kernel), divisor_override=1)
+    share = F.avg_pool2d(ones, pair(kernel), pair(stride or kernel), pair(padding), ceil_mode, count_include_pad)
+    count = F.avg_pool2d(read(ones, None, found, windows, 0.0), pair(kernel), pair(stride or kernel), divisor_override=1)
     # share = (pixels under the window)/divisor, count = pixels under the window
     scale = gather(share, None, found, 0.0) / count
     return State(sums * scale, found)
@@ -117,14 +117,14 @@ def whole(clean: Tensor, state: State | None, count: int) -> Tensor:
     return full
 
 
-def gather(clean: Tensor, state: State | None, region: Region, pad: float) -> Tensor:
-    """The crops (P, C, rh, rw) of `region` from the clean map and what changed in it."""
+def gather(clean: Tensor | None, state: State | None, region: Region, pad: float) -> Tensor:
+    """The crops (P, C, rh, rw) of `region` from the clean map (None: `pad` everywhere) and what changed in it."""
     y = region.y.start[:, None] + np.arange(region.y.size)
     x = region.x.start[:, None] + np.arange(region.x.size)
     return _rows(clean, state, y, x, pad, region.dims)
 
 
-def _read(clean: Tensor, state: State | None, out: Region, windows: tuple[Window, Window], pad: float) -> Tensor:
+def read(clean: Tensor | None, state: State | None, out: Region, windows: tuple[Window, Window], pad: float) -> Tensor:
     """The crops that the outputs in `out` read."""
     axes: list[Any] = []
     for span, w in zip((out.y, out.x), windows, strict=True):
@@ -133,13 +133,19 @@ def _read(clean: Tensor, state: State | None, out: Region, windows: tuple[Window
     return _rows(clean, state, axes[0], axes[1], pad, (2, 3))
 
 
-def _rows(clean: Tensor, state: State | None, y: Any, x: Any, pad: float, dims: tuple[int, int]) -> Tensor:
+def _rows(clean: Tensor | None, state: State | None, y: Any, x: Any, pad: float, dims: tuple[int, int]) -> Tensor:
     """Crops at rows y (P, ih) and columns x (P, iw) of every change, in the layout of `dims`."""
-    first = clean.permute(0, 2, 3, 1) if dims == (2, 3) else clean  # (1, H, W, C)
-    _, height, width, channels = first.shape
+    if clean is None:
+        assert state is not None
+        height = width = 0
+        channels = state.patch.shape[1 if dims == (2, 3) else 3]
+        table = [state.patch.new_full((1, channels), pad)]
+    else:
+        first = clean.permute(0, 2, 3, 1) if dims == (2, 3) else clean  # (1, H, W, C)
+        _, height, width, channels = first.shape
+        table = [first.reshape(-1, channels), first.new_full((1, channels), pad)]
     inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
     index = np.where(inside, y[:, :, None] * width + x[:, None, :], height * width)
-    table = [first.reshape(-1, channels), first.new_full((1, channels), pad)]
     if state is not None:
         region = state.region
         assert region is not None
@@ -154,7 +160,7 @@ def _rows(clean: Tensor, state: State | None, y: Any, x: Any, pad: float, dims: 
     return crop.permute(0, 3, 1, 2) if dims == (2, 3) else crop
 
 
-def _through(state: State, windows: tuple[Window, Window], out: tuple[int, ...]) -> Region | None:
+def through(state: State, windows: tuple[Window, Window], out: tuple[int, ...]) -> Region | None:
     """The region of the output, None where it is so large that whole maps are cheaper."""
     region = state.region
     if region is None or region.dims != (2, 3):
@@ -165,7 +171,7 @@ def _through(state: State, windows: tuple[Window, Window], out: tuple[int, ...])
 
 def windows_of(kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Window, Window]:
     """A window operation's windows along height and width."""
-    facts = list(zip(_pair(kernel), _pair(stride), _pair(padding), _pair(dilation), strict=True))
+    facts = list(zip(pair(kernel), pair(stride), pair(padding), pair(dilation), strict=True))
     return Window(*facts[0]), Window(*facts[1])
 
 
@@ -173,11 +179,9 @@ def _pointwise(windows: tuple[Window, Window]) -> bool:
     return all(w.kernel == 1 and w.stride == 1 and w.padding == 0 for w in windows)
 
 
-def _pair(value: Any) -> tuple[int, int]:
+def pair(value: Any) -> tuple[int, int]:
     if isinstance(value, int):
         return value, value
     numbers = tuple(int(n) for n in value)
     return (numbers[0], numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
 
-
-__all__ = ["FULL", "Region", "Span", "State", "avg_pool", "conv", "gather", "max_pool", "merge", "whole"]
