@@ -1,10 +1,10 @@
 """One plain forward pass, with its autograd graph, for several methods that ask about the same images.
 
-    with sharing():
+    with sharing(net, x):
         GradCAM()(net, x, target)      # runs the network
         LayerCAM()(net, x, target)     # finds every value that it needs already there
 
-Inside `sharing()` a `Forward` is looked up by network and images; outside, whoever asks makes what it needs and no more.
+Inside `sharing` a `Forward` is looked up by network and images; outside, whoever asks makes what it needs and no more.
 Weights take no gradients: only what depends on the image (or on the layer where it starts) is kept for the way back.
 """
 
@@ -96,13 +96,26 @@ def slopes(score: Tensor, wanted: Sequence[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(v) if (g := found.get(id(v))) is None else g.detach() for v in wanted]
 
 
-_SHARED: ContextVar[list[Forward] | None] = ContextVar("shared forward passes", default=None)
+@dataclass
+class _Offer:
+    """The images that methods may share, and the pass over them once somebody has asked for it."""
+
+    net: Network
+    x: Tensor
+    made: Forward | None = None
+
+
+_SHARED: ContextVar[_Offer | None] = ContextVar("the shared forward pass", default=None)
 
 
 @contextlib.contextmanager
-def sharing() -> Iterator[None]:
-    """Methods that are called inside share one forward pass of the same images. The last is kept, and freed at the end."""
-    token = _SHARED.set([])
+def sharing(net: Network, x: Tensor) -> Iterator[None]:
+    """Methods that are called inside, on these images, share one forward pass, made when first wanted.
+
+    Other images (baselines, noise, shifted points) and changed rules never use it. Errors: ShapeError.
+    """
+    value = net.check_input(x).detach()
+    token = _SHARED.set(_Offer(net.at(value.shape[1:]), value))
     try:
         yield
     finally:
@@ -110,15 +123,13 @@ def sharing() -> Iterator[None]:
 
 
 def shared(net: Network, x: Tensor) -> Forward | None:
-    """The pass for these images if methods share one now (made where it is not there yet); else None."""
-    kept = _SHARED.get()
-    if kept is None:
+    """The pass for these images, where it was offered; else None."""
+    offer = _SHARED.get()
+    if offer is None or offer.net is not net or offer.x.shape != x.shape or not torch.equal(offer.x, x):
         return None
-    for one in kept:
-        if one.net is net and one.x.shape == x.shape and torch.equal(one.x, x):
-            return one
-    kept[:] = [Forward.of(net, x)]
-    return kept[0]
+    if offer.made is None:
+        offer.made = Forward.of(net, x)
+    return offer.made
 
 
 def from_layer(net: Network, x: Tensor, address: str, target: Target) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """A layer's maps A (B, U, h, w), the gradient of a target's score with respect to them, and maps made as large as the image.
 
-Both come from one forward pass. Outside `_forward.sharing()` the way back starts at the target and stops at the layer: the
+Both come from one forward pass. Outside `_forward.sharing` the way back starts at the target and stops at the layer: the
 layers below keep nothing for it, and those above the target are never run.
 """
 

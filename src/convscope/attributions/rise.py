@@ -70,7 +70,7 @@ class RISE:
                 if progress is not None:
                     progress(b * self.masks + sums.count, len(x) * self.masks, "masks")
             values[b, 0], errors[b, 0] = sums.estimate(self.open, self.centred)
-            openness = float(sums.open.mean() / sums.count)
+            openness = float(sums.moments[0, 1].mean() / sums.count)
         spread = values.flatten(1).std(1)
         error = errors.square().flatten(1).mean(1).sqrt()
         relative = torch.where(spread > 0, error / spread.clamp_min(1e-300), torch.zeros_like(error))
@@ -98,25 +98,28 @@ class RISE:
 
 
 class Sums:
-    """Running sums over masks: of M, S, S·M, and what the standard error needs. All in float64."""
+    """Running sums Σ S^p·M^q over masks, for p and q of 0, 1, 2, in float64: all that the estimate and its error need."""
 
     def __init__(self, size: tuple[int, ...]) -> None:
-        self.count, self.total, self.squares = 0, 0.0, 0.0
-        self.open, self.scored = torch.zeros(2, *size, dtype=torch.float64)
-        self.squared = torch.zeros(3, *size, dtype=torch.float64)  # Σ M², Σ S·M², Σ S²·M²
+        self.count = 0
+        self.moments = torch.zeros(3, 3, *size, dtype=torch.float64)
 
     def add(self, masks: Tensor, scores: Tensor) -> None:
         """`masks` (n, H, W), `scores` (n,)."""
         self.count += len(scores)
-        self.total += float(scores.sum())
-        self.open += masks.sum(0)
-        self.scored += torch.einsum("n,nhw->hw", scores, masks)
         powers = torch.stack([torch.ones_like(scores), scores, scores.square()])
-        self.squared += torch.einsum("pn,nhw->phw", powers, masks.square())
+        for q in range(3):
+            self.moments[:, q] += torch.einsum("pn,nhw->phw", powers, masks**q)
 
     def estimate(self, probability: float, centred: bool) -> tuple[Tensor, Tensor]:
-        """The map (H, W) and the standard error of each of its pixels."""
-        n, mean = self.count, self.total / self.count if centred else 0.0
-        values = (self.scored - mean * self.open) / (n * probability)
-        second = (self.squared[2] - 2 * mean * self.squared[1] + mean**2 * self.squared[0]) / (n * probability**2)
-        return values, ((second - values.square()).clamp_min(0) / (n - 1)).sqrt()
+        """The map (H, W) and the standard error of each of its pixels.
+
+        Subtracting the mean score is the same as subtracting the mean mask: one mask's part is (S − S̄)·(M − M̄) / p.
+        """
+        means = self.moments / self.count
+        score, open = (means[1, 0], means[0, 1]) if centred else (torch.zeros_like(means[1, 0]),) * 2
+        values = (means[1, 1] - score * open) / probability
+        of_scores = torch.stack([score.square(), -2 * score, torch.ones_like(score)])
+        of_masks = torch.stack([open.square(), -2 * open, torch.ones_like(open)])
+        second = torch.einsum("phw,qhw,pqhw->hw", of_scores, of_masks, means) / probability**2
+        return values, ((second - values.square()).clamp_min(0) / (self.count - 1)).sqrt()

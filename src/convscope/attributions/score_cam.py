@@ -42,7 +42,7 @@ class ScoreCAM:
     """
 
     layer: str | None = param(None, "whose maps to read; by default the last with a map larger than 1×1 below the target")
-    channels: int = param(256, "at most so many maps, those with the widest range; 0 for all", low=0)
+    most: int = param(256, "at most so many maps, those with the widest range; 0 for all", low=0)
     baseline: str = param("zero", "what a mask fades to: zeros in the network's units, black, grey, the mean colour, blur",
                           choices=("zero", "black", "grey", "mean", "blur"))
     relu: bool = param(False, "keep only what is above zero, after the sum over channels, as the paper draws it")
@@ -80,8 +80,8 @@ class ScoreCAM:
             "layer": layer.address, "map of the layer": f"{h}×{w}", "largest weight": float(weights.max()),
             "sum of the weights": float(weights.sum() / len(x)), "masks that raised the score": f"{raised} of {total}",
             "channels tried": f"{min(map(len, tried))} … {max(map(len, tried))} of {maps.shape[1]}"}
-        left = "" if not self.channels or self.channels >= maps.shape[1] else (
-            f"only the {self.channels} maps with the widest range were tried, of {maps.shape[1]} (channels=0 tries all)")
+        left = "" if not self.most or self.most >= maps.shape[1] else (
+            f"only the {self.most} maps with the widest range were tried, of {maps.shape[1]} (most=0 tries all)")
         notes = (f"masks fade to {words}", *([left] if left else []), *_layer.silent(small, "Score-CAM"))
         return _map.heatmap(at, self, x, target, _layer.resized(small, x.shape[2:]), clean, unit="activation", proof=proof,
                             notes=notes)
@@ -91,7 +91,7 @@ class ScoreCAM:
         width = maps.flatten(1).amax(1) - maps.flatten(1).amin(1)
         order = torch.argsort(width, descending=True, stable=True)
         order = order[width[order] > 0]
-        return order[: self.channels] if self.channels else order
+        return order[: self.most] if self.most else order
 
     def gains(self, image: Tensor, faded: Tensor, maps: Tensor, score: _masked.Score) -> Iterator[Tensor]:
         """C for each of `maps` (n, h, w), a batch at a time."""
