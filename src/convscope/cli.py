@@ -13,22 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from convscope import __version__, actions, cli_collections, cli_mechanics, registry
+from convscope import __version__, actions, cli_attributions, cli_collections, cli_mechanics, registry
 from convscope.console import (
     JSON,
     OUT,
-    Bar,
     Commands,
     emit,
-    method_options,
     network_options,
     network_settings,
-    split_parameters,
     to_json,
 )
-from convscope.errors import UsageError, unknown
+from convscope.errors import unknown
 from convscope.fields import Parameter
 
 
@@ -71,69 +67,6 @@ def predict(network: str, image: str, top: int, as_json: bool, out: Path | None,
     emit(actions.predict(actions.open(network, **network_settings(opening)), image, top), as_json, out)
 
 
-@main.command()
-@click.argument("network")
-@click.argument("image")
-@network_options
-@click.option(
-    "--method", default="gradient", show_default=True, help="One of: " + ", ".join(registry.names("attributions")) + "."
-)
-@click.option("--target", help="A class (index or name) or a unit address such as features.3/17; by default the best class.")
-@click.option("--evaluate", is_flag=True, help="Judge methods side by side (all, or those of --method) on IMAGE; see below.")
-@click.option("--measures", help="With --evaluate, comma-separated: " + ", ".join(registry.names("evaluations")) + ".")
-@JSON
-@OUT
-@method_options("attributions")
-@click.pass_context
-def attribute(
-    context: click.Context,
-    network: str,
-    image: str,
-    method: str,
-    target: str | None,
-    evaluate: bool,
-    measures: str | None,
-    as_json: bool,
-    out: Path | None,
-    **rest: Any,
-) -> None:
-    """Which pixels of IMAGE decided? A signed heat-map.
-
-    With --evaluate: which methods can be trusted? IMAGE may then be a folder or a collection (16 images of it are judged);
-    `planted` is a made one whose evidence is known, and demo:planted a network that is trained on it.
-
-    Example: convscope attribute demo:digits digits/0042 --method occlusion --window 2 --stride 1 --out why.png
-    """
-    if evaluate:
-        _evaluate(context, (network, image, target), as_json, out, rest)
-        return
-    if measures is not None:
-        raise UsageError("--measures belongs to --evaluate", f"got --measures {measures}", "add --evaluate")
-    opening, parameters = split_parameters(context, "attributions", method, rest)
-    net = actions.open(network, **network_settings(opening))
-    with Bar(context) as progress:
-        found = actions.attribute(net, image, method, target, progress=progress, **parameters)
-    emit(found, as_json, out)
-
-
-def _evaluate(
-    context: click.Context, asked: tuple[str, str, str | None], as_json: bool, out: Path | None, rest: dict[str, Any]
-) -> None:
-    """`attribute --evaluate`: methods by their defaults, so that their options have no place here."""
-    network, images, target = asked
-    every = {p.name for n in registry.names("attributions") for p in registry.describe("attributions", n).parameters}
-    given = sorted("--" + k.replace("_", "-") for k in every if rest.get(k) is not None)
-    if given:
-        raise UsageError("--evaluate judges methods as they are by default", f"got {', '.join(given)}", "leave them out")
-    chosen = context.params["method"] if context.get_parameter_source("method") is ParameterSource.COMMANDLINE else "all"
-    methods = None if chosen == "all" else chosen.split(",")
-    measures = context.params["measures"]
-    net = actions.open(network, **network_settings({k: v for k, v in rest.items() if k not in every}))
-    with Bar(context) as progress:
-        found = actions.evaluate(net, images, methods, measures and measures.split(","), progress, target=target)
-    emit(found, as_json, out)
-
-
 @main.command(name="list")
 @click.argument("family", required=False)
 @JSON
@@ -161,7 +94,7 @@ def list_(family: str | None, as_json: bool) -> None:
                 click.echo(f"  {'':<18} {p['option']} {p['default']!r}  {p['help']}")
 
 
-for command in (*cli_mechanics.COMMANDS, *cli_collections.COMMANDS):
+for command in (*cli_attributions.COMMANDS, *cli_mechanics.COMMANDS, *cli_collections.COMMANDS):
     main.add_command(command)
 
 

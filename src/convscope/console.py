@@ -70,7 +70,8 @@ class Bar:
         return self._show
 
     def _show(self, done: int, total: int, text: str) -> None:
-        name = text.split(",")[0].split(" ")[0] if text.startswith("epoch") else text  # one bar for all epochs
+        # One bar for all epochs, and for 'maps: gradient', 'maps: occlusion', …
+        name = text.split(",")[0].split(" ")[0] if text.startswith("epoch") else text.split(": ")[0]
         if name not in self.tasks:
             self.tasks[name] = self.progress.add_task(text, total=total)
         self.progress.update(self.tasks[name], completed=done, total=total, description=text)

@@ -149,6 +149,7 @@ class Heatmap(Result):
     unit: str = "score per input unit"
     proof: dict[str, float | str] = field(default_factory=dict[str, "float | str"])
     notes: tuple[str, ...] = ()
+    seconds: float | None = None  # how long it took; None: nobody looked at the clock
 
     @property
     def map(self) -> NDArray[np.floating]:

@@ -1,6 +1,7 @@
 """The sentences that command line and web page both speak: plain values in, a Result out.
 
-networks.py      open a network; its layers, its answers, which pixels decided, what a layer has learned
+networks.py      open a network; its layers, its answers, what a layer has learned
+attributions.py  which pixels decided: one method, or all side by side
 mechanics.py     single numbers worked out, one training step, proofs, somebody's own backpropagation checked
 collections.py   a network over a collection of images: sweeps, studies, the atlas
 evaluating.py    which heat-maps can be trusted
@@ -11,16 +12,19 @@ Nothing is imported before a sentence needs it, so that lists, help and stored r
 
 from __future__ import annotations
 
+from convscope.actions.attributions import attribute, attribute_all, attribute_each
 from convscope.actions.collections import atlas, open_atlas, respond, study, swept
 from convscope.actions.evaluating import evaluate
 from convscope.actions.fitting import demo, fit
 from convscope.actions.mechanics import equivalences, steps, update, verify
-from convscope.actions.networks import Progress, attribute, feature, make, open, predict, read_pixels, read_preprocess, trace
+from convscope.actions.networks import Progress, feature, make, open, predict, read_pixels, read_preprocess, trace
 
 __all__ = [
     "Progress",
     "atlas",
     "attribute",
+    "attribute_all",
+    "attribute_each",
     "demo",
     "equivalences",
     "evaluate",

@@ -1,4 +1,4 @@
-"""Networks: open one, look at its layers, ask what it sees, what a layer has learned and which pixels decided."""
+"""Networks: open one, look at its layers, ask what it sees and what a layer has learned."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope import registry
 from convscope.errors import UsageError
-from convscope.results import Heatmap, Picture, Table, Trace
+from convscope.results import Picture, Table, Trace
 
 if TYPE_CHECKING:
     from convscope.images import Preprocess
@@ -105,29 +105,6 @@ def predict(network: Any, image: Any, top: int = 5) -> Table:
         notes=notes,
         origin=net.origin("predict", x),
     )
-
-
-def attribute(
-    network: Any,
-    image: Any,
-    method: str = "gradient",
-    target: str | int | None = None,
-    *,
-    progress: Progress | None = None,
-    **parameters: Any,
-) -> Heatmap:
-    """Which pixels decided? A signed map of `image`; `target`: class, unit address, or None for the best class."""
-    import dataclasses
-
-    from convscope import inputs, run
-
-    net = open(network)
-    x, notes = inputs.prepare(net, image)
-    asked = run.target(net, target, x)
-    made = make("attributions", method, parameters)
-    extra = {"progress": progress} if "progress" in made.__call__.__code__.co_varnames else {}
-    found: Heatmap = made(net, x, asked, **extra)
-    return dataclasses.replace(found, notes=(*found.notes, *notes))
 
 
 def feature(network: Any, layer: str, method: str = "filters", **parameters: Any) -> Picture:

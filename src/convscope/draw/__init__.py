@@ -35,13 +35,17 @@ def renderable(result: Result) -> RenderableType:
 
 def text(result: Result, width: int | None = None) -> str:
     """The same as plain text, folded to `width` columns (the terminal's, where there is one)."""
+    return printed_text(renderable(result), width or shutil.get_terminal_size((100, 24)).columns).strip("\n")
+
+
+def printed_text(shown: RenderableType, width: int) -> str:
+    """What `rich` would print, as plain text."""
     from rich.console import Console
 
     stream = io.StringIO()
-    columns = width or shutil.get_terminal_size((100, 24)).columns
-    Console(file=stream, width=columns, color_system=None, force_terminal=False, legacy_windows=False,
-            highlight=False).print(renderable(result))
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()).strip("\n")
+    Console(file=stream, width=width, color_system=None, force_terminal=False, legacy_windows=False,
+            highlight=False).print(shown)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
 def html(result: Result) -> str:
@@ -72,10 +76,10 @@ def save(result: Result, path: str | Path) -> Path:
 def _writers(result: Result) -> dict[str, Callable[[], bytes]]:
     writers: dict[str, Callable[[], bytes]] = {
         ".npz": bytes,  # the store writes it
-        ".png": lambda: _printed(result, "png"),
-        ".svg": lambda: _printed(result, "svg"),
-        ".pdf": lambda: _printed(result, "pdf"),
-        ".html": lambda: _page(result).encode("utf-8"),
+        ".png": lambda: printed(figure(result), "png"),
+        ".svg": lambda: printed(figure(result), "svg"),
+        ".pdf": lambda: printed(figure(result), "pdf"),
+        ".html": lambda: page(_title(result), html(result)),
         ".txt": lambda: (text(result, width=120) + "\n").encode("utf-8"),
         ".json": lambda: (result.to_json(indent=1) + "\n").encode("utf-8"),
     }
@@ -92,24 +96,29 @@ def _drawer(result: Result) -> ModuleType:
     return importlib.import_module(f"convscope.draw.{result.kind}")
 
 
-def _printed(result: Result, form: str) -> bytes:
+def printed(drawn: Figure, form: str) -> bytes:
+    """A figure as the bytes of a file: 'png', 'svg' or 'pdf'."""
     import matplotlib
 
     stream = io.BytesIO()
     # No dates and no random ids: the same result gives the same file.
     dateless = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
     with matplotlib.rc_context({"svg.hashsalt": "convscope", "savefig.bbox": None, "savefig.transparent": False}):
-        figure(result).savefig(stream, format=form, dpi=200, facecolor="white", metadata=dateless)
+        drawn.savefig(stream, format=form, dpi=200, facecolor="white", metadata=dateless)
     return stream.getvalue()
 
 
-def _page(result: Result) -> str:
+def page(title: str, body: str) -> bytes:
+    """A whole HTML page around a fragment."""
     from html import escape
 
-    title = escape(str(getattr(result, "title", "") or getattr(result, "name", "") or result.kind))
     return ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
-            f'<meta name="viewport" content="width=device-width"><title>{title} · convscope</title></head>\n'
-            f'<body style="font-family: system-ui, sans-serif; margin: 2rem">\n{html(result)}\n</body></html>\n')
+            f'<meta name="viewport" content="width=device-width"><title>{escape(title)} · convscope</title></head>\n'
+            f'<body style="font-family: system-ui, sans-serif; margin: 2rem">\n{body}\n</body></html>\n').encode()
+
+
+def _title(result: Result) -> str:
+    return str(getattr(result, "title", "") or getattr(result, "name", "") or result.kind)
 
 
 def _comma_separated(records: tuple[list[str], list[list[Any]]]) -> bytes:
