@@ -66,14 +66,18 @@ class Product(nn.Module):
 
 
 def test_by_hand() -> None:
-    """From 0: x₀·x₁ is shared in halves; the larger of x₂, x₃ wins; 2/3 → 6/5: ½(1/3 + 1/5)·4 and ½(2 + 6)·(1/5 − 1/3)."""
+    """From 0: x₀·x₁ is shared in halves; the larger of x₂, x₃ wins; (x₄ + 2)/(x₅ + 3) goes from 2/3 to 6/5.
+
+    Of the last, x₄ gets ½(1/3 + 1/5)·4 and x₅ ½(2 + 6)·(1/5 − 1/3).
+    """
     net = Network.open(Product().double(), torch.zeros(1, 1, 2, 3, dtype=torch.float64))
     x = torch.tensor([[[[2.0, 3.0, -1.0], [5.0, 4.0, 2.0]]]], dtype=torch.float64)
     found = DeepLIFT()(net, x, Target("0", 0))
     wanted = [3, 3, 0, 5, 0.5 * (1 / 3 + 1 / 5) * 4, 0.5 * 8 * (1 / 5 - 1 / 3)]
     np.testing.assert_allclose(found.values.ravel(), wanted, rtol=1e-12)
+    # Where the maximum falls, the baseline's winner has the change; of equals the first: from 0 to −1, a third of x₂'s −3.
     down = torch.tensor([[[[0.0, 0.0, -3.0], [-1.0, 0.0, 0.0]]]], dtype=torch.float64)
-    np.testing.assert_allclose(DeepLIFT()(net, down, Target("0", 0)).values.ravel(), [0, 0, 0, -1, 0, 0], atol=1e-15)
+    np.testing.assert_allclose(DeepLIFT()(net, down, Target("0", 0)).values.ravel(), [0, 0, -1, 0, 0, 0], atol=1e-15)
 
 
 def test_on_the_baseline_itself_multipliers_are_the_gradient() -> None:
@@ -116,26 +120,28 @@ def test_gates_normalisers_and_attention_add_up() -> None:
     assert found.proof[PROOF] < 1e-9  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("name", ["plain", "grey", "dilated", "non_square", "no_bias"])
+@pytest.mark.parametrize("name", ["grey", "dilated", "non_square", "no_bias"])
 @pytest.mark.filterwarnings("ignore:Setting forward, backward hooks:UserWarning")
 def test_same_as_captum_on_plain_networks(name: str) -> None:
     model, x = NETS[name]()
     model, x = model.double(), x.double()
     found = DeepLIFT()(Network.open(model, x), x, Target("1", 1)).values
-    wanted = Peer(model).attribute(x, torch.zeros_like(x), target=1).detach().numpy()
+    wanted = Peer(model).attribute(x.clone().requires_grad_(), torch.zeros_like(x), target=1).detach().numpy()
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-8 * np.abs(wanted).max())
 
 
 @pytest.mark.filterwarnings("ignore:Setting forward, backward hooks:UserWarning")
-def test_captum_misses_functional_rectifiers() -> None:
-    model, x = NETS["functional_relu"]()
+@pytest.mark.parametrize(("name", "missing"), [("functional_relu", 0.01), ("plain", 0.01), ("ceil_pool", 0.3)])
+def test_captum_misses_its_sum(name: str, missing: float) -> None:
+    """With functional rectifiers, with ties in max pooling on the baseline, and with windows that overlap."""
+    model, x = NETS[name]()
     model, x = model.double(), x.double()
     net = Network.open(model, x)
     ours = DeepLIFT()(net, x, Target("1", 1))
-    theirs = Peer(model).attribute(x, torch.zeros_like(x), target=1).detach().numpy()
+    theirs = Peer(model).attribute(x.clone().requires_grad_(), torch.zeros_like(x), target=1).detach().numpy()
     change = (model(x) - model(torch.zeros_like(x)))[:, 1].detach().numpy()
     np.testing.assert_allclose(ours.values.sum((1, 2, 3)), change, rtol=1e-10)
-    assert np.abs(theirs.sum((1, 2, 3)) - change).max() > 1e-2 * np.abs(change).max()
+    assert np.abs(theirs.sum((1, 2, 3)) - change).max() > missing * np.abs(change).max()
 
 
 def test_what_does_not_apply_is_refused() -> None:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from captum.attr import LRP as Captum
 from torch import Tensor, nn
 
 from convscope.attributions import _relevance_rules as rules
@@ -32,8 +31,8 @@ from tests.zennit_shim import rules as peer_rules
 
 REST = "unexplained, of Σ|R| (worst layer)"
 UNIT_RANGE = Preprocess(mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
-FAMILIES = ("alexnet", "vgg11", "vgg11_bn", "resnet18", "resnet50", "densenet121", "googlenet", "inception_v3", "squeezenet1_1",
-            "mobilenet_v2", "efficientnet_b0", "convnext_tiny")
+FAMILIES = ("alexnet", "vgg11", "vgg11_bn", "resnet18", "resnet50", "densenet121", "googlenet", "inception_v3",
+            "squeezenet1_1", "mobilenet_v2", "efficientnet_b0", "convnext_tiny")
 
 
 def in_double(name: str) -> tuple[nn.Module, Tensor, Network]:
@@ -69,7 +68,7 @@ def without_bias(model: nn.Module) -> nn.Module:
 
 
 def dense(rule: str, x: Any, w: Any, b: Any, numbers: dict[str, float]) -> Any:
-    """Relevance of x for R_j = z_j of one layer z = W x + b, by loops (Montavon et al. 2019, section 10.2; Bach et al. 2015)."""
+    """Relevance of x for R_j = z_j of one layer z = W x + b, by loops (Montavon et al. 2019; Bach et al. 2015)."""
     found = np.zeros(len(x))
     for j in range(len(b)):
         terms = [w[j, i] * x[i] for i in range(len(x))]
@@ -420,6 +419,9 @@ def test_lrp_0_without_bias_on_torchvision(name: str) -> None:
 @pytest.mark.parametrize(("name", "canonizer"), [("vgg11", None), ("vgg11_bn", canonizers.SequentialMergeBatchNorm)])
 def test_same_as_zennit_on_torchvision(name: str, canonizer: Any) -> None:
     model = family(name).double()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 0.0  # zennit folds batch norm but leaves one with this ε behind: wrong by about 5e-6 a layer
     x = within_range(torch.randn(1, 3, 224, 224, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     check_against_zennit(model, x, None if canonizer is None else [canonizer()])
 
@@ -430,16 +432,13 @@ def test_peers_miss_the_identity_on_resnet18_by_orders_of_magnitude() -> None:
     x = torch.randn(1, 3, 128, 128, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     wanted = input_times_gradient(model, x, 1).numpy()
     scale = np.abs(wanted).max()
-    zero = [((nn.Conv2d, nn.Linear, nn.AdaptiveAvgPool2d), peer_rules.Epsilon(epsilon=1e-12)), (nn.ReLU, peer_rules.Pass())]
-    zero += [(nn.BatchNorm2d, peer_rules.Pass())]
+    zero = [*peer.layer_map_base(1e-12), ((nn.Conv2d, nn.Linear), peer_rules.Epsilon(epsilon=1e-12))]
     theirs = relevance(model, x, peer.LayerMapComposite(layer_map=zero), 1)
-    canonised = relevance(model, x, peer.LayerMapComposite(layer_map=zero[:2], canonizers=[ResNetCanonizer()]), 1)
+    canonised = relevance(model, x, peer.LayerMapComposite(layer_map=zero, canonizers=[ResNetCanonizer()]), 1)
     ours = LRP("zero")(Network.open(model, x), x, Target("1", 1)).values
     assert np.abs(ours - wanted).max() < 1e-10 * scale
     assert np.abs(theirs - wanted).max() > 10 * scale
     assert np.abs(canonised - wanted).max() < 1e-2 * scale
-    with pytest.raises((RuntimeError, AssertionError, TypeError)):
-        assert np.abs(Captum(model).attribute(x.clone().requires_grad_(), target=1).detach() - wanted).max() < scale
 
 
 # ---- refusals --------------------------------------------------------------------------------------------------------
@@ -451,14 +450,14 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         LRP("best")
     with pytest.raises(UsageError, match=r"LRP\.epsilon must be in \[0, ∞\]"):
         LRP(epsilon=-1.0)
-    with pytest.raises(UsageError, match="the rule 'box' needs to know the pixel range; Sequential was|plain was opened without"):
+    with pytest.raises(UsageError, match="the rule 'box' needs to know the pixel range; plain was opened without"):
         LRP("epsilon-gamma-box")(net, x, Target("1", 1))
     known = Network.open(model, x, preprocess=UNIT_RANGE)
     with pytest.raises(UsageError, match="the rule 'box' needs an image within the pixel range; some pixels are darker"):
         LRP("epsilon-gamma-box")(known, x * 10, Target("1", 1))
     _, x, net = opened("norm_first")
-    with pytest.raises(UsageError, match="LRP's rule 'flat' does not apply to norm_first; no layer with weights reads the image "
-                                         "itself: bn0 stands between"):
+    with pytest.raises(UsageError, match="LRP's rule 'flat' does not apply to norm_first; no layer with weights reads "
+                                         "the image itself: bn0 stands between"):
         LRP(first="flat")(net, x, Target("1", 1))
 
 
@@ -470,12 +469,12 @@ def test_an_operation_without_a_rule_is_named() -> None:
     net = Network.open(Sorted(), (1, 2, 2))
     with pytest.raises(UsageError) as refused:
         LRP()(net, torch.ones(1, 1, 2, 2), Target("0", 0))
-    assert str(refused.value) == ("LRP does not apply to Sorted; it has no rule for 'atan2' (atan2): what its inputs share is "
-                                  "not defined; use a gradient method or occlusion, or ask about a layer before it")
+    assert str(refused.value) == ("LRP does not apply to Sorted; it has no rule for 'atan2' (atan2): what its inputs share "
+                                  "is not defined; use a gradient method or occlusion, or ask about a layer before it")
 
 
 def test_units_inside_a_folded_pair_can_be_asked_about() -> None:
-    model, x, net = opened("residual")
+    _, x, net = opened("residual")
     for address in ("conv1", "bn1", "block1.conv2"):
         found = LRP()(net, x, target(net, f"{address}/2@3,4", x))
         assert np.abs(found.values).max() > 0

@@ -43,7 +43,7 @@ def handlers(kept: OnBaseline) -> dict[str, Handler]:
         return Pair(call.args[at], kept[call.node.name][at])
 
     def elementwise(call: Call) -> Tensor:
-        return secant.elementwise(lambda t: call.run(t), pair(call, 0)).x
+        return secant.elementwise(lambda t: call.run(t), pair(call, 0), call.name in _roles.SMOOTH).x
 
     def product(call: Call) -> Tensor:
         if call.live != [0, 1]:

@@ -69,7 +69,7 @@ def lstm_relevance(call: Call) -> tuple[Tensor, Tensor, Tensor]:
         return o.detach().sigmoid() * signal(c), c
 
     def signal(t: Tensor) -> Tensor:
-        return secant.elementwise(torch.tanh, Pair(t, torch.zeros_like(t))).x
+        return secant.elementwise(torch.tanh, Pair(t, torch.zeros_like(t)), smooth=True).x
 
     x, (h, c) = call.args[:2]
     return unrolled(call, x, (h, c), step, lambda f, *t: f(*t))
@@ -81,9 +81,11 @@ def lstm_multipliers(call: Call, x: Pair, start: tuple[Pair, Pair]) -> tuple[Pai
     def step(x: Pair, h: Pair, c: Pair, weights: tuple[Tensor, ...]) -> tuple[Pair, Pair]:
         pre = secant.both(lambda a, b: affine(a, b, weights), x, h)
         i, f, g, o = (secant.both(lambda t, at=at: t.chunk(4, 1)[at], pre) for at in range(4))
-        i, f, o = (secant.elementwise(torch.sigmoid, gate) for gate in (i, f, o))
-        kept, new = secant.product(torch.mul, f, c), secant.product(torch.mul, i, secant.elementwise(torch.tanh, g))
-        c = secant.both(torch.add, kept, new)
-        return secant.product(torch.mul, o, secant.elementwise(torch.tanh, c)), c
+        i, f, o = (secant.elementwise(torch.sigmoid, gate, smooth=True) for gate in (i, f, o))
+        c = secant.both(torch.add, secant.product(torch.mul, f, c), secant.product(torch.mul, i, tanh(g)))
+        return secant.product(torch.mul, o, tanh(c)), c
+
+    def tanh(u: Pair) -> Pair:
+        return secant.elementwise(torch.tanh, u, smooth=True)
 
     return unrolled(call, x, start, step, secant.both)

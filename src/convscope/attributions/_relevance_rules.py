@@ -200,7 +200,7 @@ def activation(call: Call) -> Tensor:
     if not bool(torch.isfinite(start).all()):
         y = f(x.detach())
         return secant.said(y, (x, secant.ratio(y, x.detach())))
-    out, _ = secant.elementwise(f, secant.Pair(x, zero))
+    out, _ = secant.elementwise(f, secant.Pair(x, zero), call.name in _roles.SMOOTH)
     call.note("bias", out, start)
     return out
 

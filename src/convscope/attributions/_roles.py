@@ -41,6 +41,7 @@ ELEMENTWISE = frozenset((
     "hardswish", "hardtanh", "log", "log1p", "log_sigmoid", "mish", "pow", "reciprocal", "relu6", "rsqrt", "selu",
     "sigmoid", "silu", "sin", "softplus", "softshrink", "softsign", "sqrt", "square", "tanh", "threshold",
 ))
+SMOOTH = frozenset(("sigmoid", "tanh", "silu", "gelu", "softplus", "mish", "erf"))  # bend on the scale of 1
 BATCH_NORM = "_native_batch_norm_legit_no_training"  # in use: what every opened graph has
 COPIES = frozenset(("clone", "alias", "detach", "contiguous", "_to_copy", "to", "lift_fresh_copy", "dropout"))
 RESHAPES = frozenset(("view", "reshape", "flatten", "unsqueeze", "squeeze"))  # every number stays in its place

@@ -52,13 +52,15 @@ class Pair(NamedTuple):
         return (self.x - self.base).detach()
 
 
-def elementwise(f: Callable[[Tensor], Tensor], u: Pair) -> Pair:
-    """f of each element, by its chord."""
-    y, base = f(u.x.detach()), f(u.base)
+def elementwise(f: Callable[[Tensor], Tensor], u: Pair, smooth: bool = False) -> Pair:
+    """f of each element, by its chord. `smooth`: f has no kinks, and bends on the scale of 1 (tanh, GELU, …)."""
+    x, eps = u.x.detach(), torch.finfo(u.x.dtype).eps
+    y, base = f(x), f(u.base)
     change = u.change
-    # So close that both lie on one line up to rounding: the difference of two roundings would be no slope.
-    near = change.abs() <= 4 * torch.finfo(y.dtype).eps * (u.x.detach().abs() + u.base.abs())
-    slope = torch.where(near, tangent(f, u.x), (y - base) / torch.where(near, 1, change))
+    # Where x and x' are close, the chord is a difference of two roundings. The tangent in the middle is better by far: its
+    # error is f‴·(x − x')²/24. A kink between the two would spoil that: there only what rounding cannot tell apart counts.
+    near = change.abs() <= (eps ** (1 / 3) / 5 if smooth else 4 * eps * (x.abs() + u.base.abs()))
+    slope = torch.where(near, tangent(f, (x + u.base) / 2 if smooth else x), (y - base) / torch.where(near, 1, change))
     return Pair(said(y, (u.x, slope)), base)
 
 

@@ -46,6 +46,7 @@ class LRP:
     Misleads where the bias share is large: that part of the score lies on no pixel; and αβ and box maps resemble each other
     for all classes. Errors: UsageError, ShapeError, DataError. Source: Bach et al. 2015; Montavon et al. 2019.
 
+    >>> import torch
     >>> from torch import nn
     >>> net = Network.open(nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False)), (1, 2, 2))
     >>> found = LRP("zero")(net, torch.ones(1, 1, 2, 2), Target("0", 0))
@@ -121,11 +122,12 @@ class LRP:
         epsilon = 0.0 if self.preset == "zero" else self.epsilon
         low = high = None
         if "box" in chosen.values():
-            low, high = (v.reshape(1, -1, 1, 1) for v in _baseline.known_range(net, x, "the rule 'box'")[:2])
+            low, high = (v.reshape(1, -1, 1, 1) for v in _baseline.known_range(net, x, "the rule 'box'"))
             slack = 1e-4 * (high - low)
             if bool((x < low - slack).any()) or bool((x > high + slack).any()):
                 raise UsageError("the rule 'box' needs an image within the pixel range",
-                                 "some pixels are darker than black or brighter than white", "check the preprocessing, or use another preset")
+                                 "some pixels are darker than black or brighter than white",
+                                 "check the preprocessing, or use another preset")
         return rules.Settings(epsilon, self.relative, self.gamma, alpha, low, high)
 
 
