@@ -104,10 +104,11 @@ def judged(values: dict[str, float]) -> str:
     ({"deletion": 0.6, "insertion": 0.4}, "no better than the random map: deletion, insertion"),
     ({"class_dependence": 0.89}, "nothing speaks against it"),
     ({"class_dependence": 0.95}, "does not depend on the class (rank correlation 0.95)"),
-    ({"randomisation": 0.1, "randomisation_absolute": 0.7},
-     "its size hardly depends on the weights (rank correlation 0.70 with all of them random)"),
-    ({"randomisation": 0.6, "randomisation_absolute": 0.7},
-     "does not depend on the weights (rank correlation 0.60 with all of them random)"),
+    ({"randomisation": 0.1, "randomisation_absolute": 0.75},
+     "its size hardly depends on the weights (rank correlation 0.75 with all of them random)"),
+    ({"randomisation": 0.69, "randomisation_absolute": 0.69}, "nothing speaks against it"),
+    ({"randomisation": 0.71, "randomisation_absolute": 0.7},
+     "does not depend on the weights (rank correlation 0.71 with all of them random)"),
 ])
 def test_verdicts_follow_the_numbers(values: dict[str, float], words: str) -> None:
     assert judged(values) == words
@@ -214,6 +215,7 @@ def test_the_command_line_says_the_same() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the sample photographs")
 def test_on_photographs_methods_beat_chance_and_edges() -> None:
+    """But for insertion of scattered or coarse maps, which sharp edges on a blurred ground beat: then the table says so."""
     import sys
 
     sys.path.insert(0, str(SHARED))
@@ -228,4 +230,7 @@ def test_on_photographs_methods_beat_chance_and_edges() -> None:
     for method in ("grad-cam", "integrated-gradients", "occlusion"):
         for other in ("random map", "edge map"):
             assert row(found, method)["deletion"] < row(found, other)["deletion"], (method, other)
-            assert row(found, method)["insertion"] > row(found, other)["insertion"], (method, other)
+            told = f"no better than the {other}: insertion" in row(found, method)["verdict"]
+            assert told == (row(found, method)["insertion"] <= row(found, other)["insertion"])
+        assert row(found, method)["insertion"] > row(found, "random map")["insertion"]
+    assert row(found, "grad-cam")["verdict"] == "nothing speaks against it"

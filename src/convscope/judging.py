@@ -26,7 +26,7 @@ from convscope.run import Target
 
 Progress = Callable[[int, int, str], None]
 MOST = 16  # images of a collection
-CLASS_BLIND, WEIGHT_BLIND = 0.9, 0.5  # rank correlation from which a map is said not to depend on the class, on the weights
+CLASS_BLIND, WEIGHT_BLIND = 0.9, 0.7  # rank correlation from which a map is said not to depend on the class, on the weights
 
 
 Told = tuple[str, tuple[str, ...]]  # a measure's name and its notes
