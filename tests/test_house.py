@@ -66,7 +66,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "watch",
     ),
     ("attributions", "features", "responses", "equivalences", "evaluations", "checks", "edits", "experiments", "zoo"),
-    ("actions", "atlas", "judging", "mechanics_maps", "mechanics_page", "pages", "pictures", "session", "training"),
+    ("actions", "atlas", "brushing", "comparing", "judging", "mechanics_maps", "mechanics_page", "pages", "pictures", "session", "training"),
     ("cli", "cli_collections", "cli_attributions", "cli_mechanics", "console", "web", "__main__"),
 )
 LEAVES = ("attributions", "features", "responses", "equivalences", "evaluations")

@@ -108,15 +108,15 @@ def equivalences(network: Any, layer: str | None = None, image: Any = None, *, m
 def verify(network: Any, arrays: Any, *, image: Any = None, label: Any = None, **how: Any) -> Findings:
     """Is somebody's own backpropagation right? The first wrong array, and the mistake that makes exactly this array.
 
-    `arrays`: an .npz, a .safetensors, a folder of .npy files or a mapping, named as `mechanics.arrays` says. `how`: loss,
-    reduction, training, wanted (see `mechanics.verify.Problem`). With a `torch.autograd.Function`, a module or a function as
+    `arrays`: an .npz, a .safetensors, a folder of .npy files or a mapping, named as `debugger.arrays` says. `how`: loss,
+    reduction, training, wanted (see `debugger.verify.Problem`). With a `torch.autograd.Function`, a module or a function as
     `network` and tensors as `arrays`, its backward pass is held against finite differences instead.
 
     >>> import numpy as np
     >>> verify("zoo:lenet5", {"input": np.zeros((1, 28, 28)), "fc3.activation": np.zeros(10)}).findings[0].where
     'fc3.activation'
     """
-    from convscope.mechanics import doors
+    from convscope.debugger import doors
 
     return doors.verify(network, arrays, image, label, how)
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from convscope.debugger import arrays as names
+from convscope.debugger import layouts
+from convscope.debugger.blame import Made, Search, Suspect, Theirs, joined
+from convscope.debugger.replay import LOSS
 from convscope.errors import ShapeError
-from convscope.mechanics import arrays as names
-from convscope.mechanics import layouts
-from convscope.mechanics.blame import Made, Search, Suspect, Theirs, joined
-from convscope.mechanics.replay import LOSS
 from convscope.results import Finding
 
 AT_MOST = 4  # findings: each takes the ones before it for granted

@@ -1,6 +1,6 @@
 """The hand-made network against torch: without mistakes it is right, and each mistake is one.
 
-Turns red: in `tests/naive.py`, `weight[:, :, ::-1, ::-1]` -> `weight[:, :, ::-1]`.
+Turns red: in `tests/debugger/naive.py`, `weight[:, :, ::-1, ::-1]` -> `weight[:, :, ::-1]`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.handmade import PAIRS, Pair
-from tests.naive import LOSS, MISTAKES, DoesNotFit
+from tests.debugger.handmade import PAIRS, Pair
+from tests.debugger.naive import LOSS, MISTAKES, DoesNotFit
 
 
 def from_torch(pair: Pair) -> dict[str, Any]:

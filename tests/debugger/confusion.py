@@ -1,6 +1,6 @@
 """Does `verify` name the mistakes that a separate implementation makes? Every case, and what was said of it.
 
-    python -m tests.mechanics.confusion [NET …]        all cases of all networks, with the table for benchmarks/RESULTS.md
+    python -m tests.debugger.confusion [NET …]        all cases of all networks, with the table for benchmarks/RESULTS.md
 
 A case is one mistake at one layer of one network, seen through a set of arrays, in float64 or float32. A case counts where
 the mistake shows in these arrays at all (a flipped 1×1 kernel does not). It is named right if the cause of the first finding
@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from convscope.debugger.verify import Problem, verify
 from convscope.errors import ConvscopeError
-from convscope.mechanics.verify import Problem, verify
 from convscope.network import Network
 from convscope.results import Findings
-from tests.handmade import PAIRS, Pair
-from tests.naive import LOSS, MISTAKES, DoesNotFit
+from tests.debugger.handmade import PAIRS, Pair
+from tests.debugger.naive import LOSS, MISTAKES, DoesNotFit
 
 # What the hand-made network calls a mistake -> what the catalogue calls it.
 _HOW_MANY = {

@@ -16,16 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from convscope.errors import UsageError
-from convscope.mechanics import arrays as names
-from convscope.mechanics import layouts
-from convscope.mechanics.accuse import accuse
-from convscope.mechanics.arrays import Name
-from convscope.mechanics.blame import Search, Theirs, spot_of
-from convscope.mechanics.capture import Capture
-from convscope.mechanics.kinks import widened
-from convscope.mechanics.layouts import Given
-from convscope.mechanics.problem import (
+from convscope.debugger import arrays as names
+from convscope.debugger import layouts
+from convscope.debugger.accuse import accuse
+from convscope.debugger.arrays import Name
+from convscope.debugger.blame import Search, Theirs, spot_of
+from convscope.debugger.kinks import widened
+from convscope.debugger.layouts import Given
+from convscope.debugger.problem import (
     Problem,
     input_of,
     loss_of,
@@ -34,8 +32,10 @@ from convscope.mechanics.problem import (
     require_once,
     with_their_parameters,
 )
-from convscope.mechanics.replay import Replay
-from convscope.mechanics.rounding import allowances, precision
+from convscope.debugger.replay import Replay
+from convscope.debugger.rounding import allowances, precision
+from convscope.errors import UsageError
+from convscope.mechanics.capture import Capture
 from convscope.network import Network
 from convscope.operators._recurrent import Recurrent
 from convscope.operators.batch_norm import BatchNorm

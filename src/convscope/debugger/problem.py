@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from convscope.debugger import arrays as names
+from convscope.debugger import layouts
+from convscope.debugger.arrays import Name
+from convscope.debugger.blame import short
+from convscope.debugger.layouts import Given
 from convscope.errors import DataError, ShapeError, UsageError
-from convscope.mechanics import arrays as names
-from convscope.mechanics import layouts
-from convscope.mechanics.arrays import Name
-from convscope.mechanics.blame import short
-from convscope.mechanics.layouts import Given
 from convscope.mechanics.loss import Loss
 from convscope.mechanics.reading import Reader
 from convscope.network import Network

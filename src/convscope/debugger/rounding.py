@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from convscope.debugger.replay import LOSS, Replay
 from convscope.glass import INPUT, Call
-from convscope.mechanics.replay import LOSS, Replay
 from convscope.operators import Operator
 from convscope.operators.batch_norm import BatchNorm
 from convscope.operators.conv import Conv

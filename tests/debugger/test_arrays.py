@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convscope.debugger.arrays import read, understand
 from convscope.errors import DataError, UnknownName
-from convscope.mechanics.arrays import read, understand
 
 LAYERS = {"conv1": ("weight", "bias"), "relu": (), "relu:1": (), "block.fc": ("weight",), "lstm": ("weight_hh_l0",)}
 

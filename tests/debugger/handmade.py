@@ -1,4 +1,4 @@
-"""Networks that exist twice: as a torch module and as steps of `tests/naive.py`, with the same numbers in both."""
+"""Networks that exist twice: as a torch module and as steps of `tests/debugger/naive.py`, with the same numbers in both."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tests import naive
-from tests.naive import Step, chain
+from tests.debugger import naive
+from tests.debugger.naive import Step, chain
 
 
 @dataclass(frozen=True, eq=False)

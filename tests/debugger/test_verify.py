@@ -1,6 +1,6 @@
 """The debugger: right arrays accuse nobody, replayed mistakes are named, layouts understood, bad input explained.
 
-Mutation: let `Theirs.right` answer `difference < 2 * allowed or True` in mechanics/blame.py, and the first wrong array is
+Mutation: let `Theirs.right` answer `difference < 2 * allowed or True` in debugger/blame.py, and the first wrong array is
 never found: this file turns red. So it does where `joined` in blame.py returns `dict(known)` alone.
 """
 
@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 import convscope as cs
+from convscope.debugger.replay import LOSS, Replay, Run
+from convscope.debugger.verify import Problem, verify
 from convscope.errors import ConvscopeError, DataError, ShapeError, UnknownName, UsageError
 from convscope.mechanics.capture import Capture
 from convscope.mechanics.loss import Loss
-from convscope.mechanics.replay import LOSS, Replay, Run
-from convscope.mechanics.verify import Problem, verify
 from convscope.operators import Operator, mistakes
 from tests.nets import NETS
 

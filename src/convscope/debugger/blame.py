@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from convscope.debugger import arrays as names
+from convscope.debugger.arrays import Name
+from convscope.debugger.replay import LOSS, Replay, Run
 from convscope.glass import INPUT
-from convscope.mechanics import arrays as names
-from convscope.mechanics.arrays import Name
-from convscope.mechanics.replay import LOSS, Replay, Run
 from convscope.operators import Operator, mistakes
 from convscope.operators.mistakes import BACKWARD, FORWARD, Mistake
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from convscope.mechanics.blame import Theirs, distance
-from convscope.mechanics.replay import Replay
-from convscope.mechanics.rounding import allowances, precision
+from convscope.debugger.blame import Theirs, distance
+from convscope.debugger.replay import Replay
+from convscope.debugger.rounding import allowances, precision
 from convscope.operators.max_pool import MaxPool
 from convscope.operators.mistakes import BACKWARD, Mistake
 from convscope.operators.mistakes.max_pool import windows_of

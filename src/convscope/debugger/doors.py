@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from convscope import inputs, opening, run
+from convscope.debugger import arrays as names
+from convscope.debugger.differences import differences
+from convscope.debugger.verify import Problem
+from convscope.debugger.verify import verify as of_network
 from convscope.errors import UsageError
-from convscope.mechanics import arrays as names
-from convscope.mechanics.differences import differences
-from convscope.mechanics.verify import Problem
-from convscope.mechanics.verify import verify as of_network
 from convscope.network import Network
 from convscope.results import Findings
 

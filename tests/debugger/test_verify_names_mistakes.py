@@ -1,9 +1,9 @@
 """The debugger against a separate implementation: it names what was done wrong there, and accuses nobody who is right.
 
-`tests/naive.py` makes the mistakes, `tests/mechanics/confusion.py` says which cases there are and when one counts as named.
+`naive.py` makes the mistakes, `confusion.py` says which cases there are and when one counts as named.
 The quick tests ask a fixed sample of the cases; all of them are asked by the slow one.
 
-Turns red: in `mechanics/blame.py`, `yield BACKWARD, self.between(blamed)` -> `yield BACKWARD, []`.
+Turns red: in `debugger/blame.py`, `yield BACKWARD, self.between(blamed)` -> `yield BACKWARD, []`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from convscope import actions
-from convscope.mechanics.verify import Problem, verify
-from tests.handmade import PAIRS
-from tests.mechanics.confusion import Case, arrays, cases, opened, right, said, verdict
-from tests.naive import MISTAKES
+from convscope.debugger.verify import Problem, verify
+from tests.debugger.confusion import Case, arrays, cases, opened, right, said, verdict
+from tests.debugger.handmade import PAIRS
+from tests.debugger.naive import MISTAKES
 
 WANTED = 0.95
 SAMPLE = {"one_filter": 61, "few_filters": 97, "pooled": 31, "branches": 29, "rnn": 7, "lstm": 7}  # every n-th case

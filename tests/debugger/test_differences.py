@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
+from convscope.debugger.differences import differences
 from convscope.errors import DataError, UsageError
-from convscope.mechanics.differences import differences
 
 
 class Square(torch.autograd.Function):
