@@ -17,7 +17,7 @@ LARGE = ("alexnet", "vgg11", "vgg11_bn", "resnet18", "resnet50", "densenet121", 
          "mobilenet_v2", "efficientnet_b0", "convnext_tiny")
 
 
-def large(name: str) -> tuple[nn.Module, Tensor, Network]:
+def large(name: str, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, Tensor, Network]:
     """One of torchvision's networks, seeded, with batch norms and biases that do something, and an image."""
     models: Any = torchvision().models
     with torch.random.fork_rng(devices=[]):
@@ -34,7 +34,8 @@ def large(name: str) -> tuple[nn.Module, Tensor, Network]:
             elif getattr(module, "bias", None) is not None and isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.normal_(module.bias, 0, 0.05)
         size = 299 if name == "inception_v3" else 224
-        x = torch.randn(1, 3, size, size)
+        x = torch.randn(1, 3, size, size).to(dtype)
+        model = model.to(dtype)
     return model, x, Network.open(model, x, name)
 
 
