@@ -49,7 +49,7 @@ def test_the_proof_is_what_it_says() -> None:
 
 def test_the_proof_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tangents instead of chords do not add up, and it is said."""
-    monkeypatch.setattr(secant, "elementwise", lambda f, u: secant.Pair(f(u.x), f(u.base)))
+    monkeypatch.setattr(secant, "elementwise", lambda f, u, smooth=False: secant.Pair(f(u.x), f(u.base)))
     _, x, net = opened("plain")
     found = DeepLIFT()(net, x, Target("1", 1))
     assert found.proof[PROOF] > 1e-3  # type: ignore[operator]

@@ -64,6 +64,14 @@ def without_bias(model: nn.Module) -> nn.Module:
     return model
 
 
+def exactly_foldable(model: nn.Module) -> nn.Module:
+    """zennit folds batch norm but leaves one with its ε behind: wrong by about 5e-6 a layer, unless ε is 0."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 0.0
+    return model
+
+
 # ---- one dense layer, pair by pair -----------------------------------------------------------------------------------
 
 
@@ -418,17 +426,14 @@ def test_lrp_0_without_bias_on_torchvision(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "canonizer"), [("vgg11", None), ("vgg11_bn", canonizers.SequentialMergeBatchNorm)])
 def test_same_as_zennit_on_torchvision(name: str, canonizer: Any) -> None:
-    model = family(name).double()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eps = 0.0  # zennit folds batch norm but leaves one with this ε behind: wrong by about 5e-6 a layer
+    model = exactly_foldable(family(name).double())
     x = within_range(torch.randn(1, 3, 224, 224, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     check_against_zennit(model, x, None if canonizer is None else [canonizer()])
 
 
 @pytest.mark.slow
 def test_peers_miss_the_identity_on_resnet18_by_orders_of_magnitude() -> None:
-    model = without_bias(family("resnet18")).double()
+    model = exactly_foldable(without_bias(family("resnet18")).double())
     x = torch.randn(1, 3, 128, 128, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     wanted = input_times_gradient(model, x, 1).numpy()
     scale = np.abs(wanted).max()
@@ -437,8 +442,8 @@ def test_peers_miss_the_identity_on_resnet18_by_orders_of_magnitude() -> None:
     canonised = relevance(model, x, peer.LayerMapComposite(layer_map=zero, canonizers=[ResNetCanonizer()]), 1)
     ours = LRP("zero")(Network.open(model, x), x, Target("1", 1)).values
     assert np.abs(ours - wanted).max() < 1e-10 * scale
-    assert np.abs(theirs - wanted).max() > 10 * scale
-    assert np.abs(canonised - wanted).max() < 1e-2 * scale
+    assert np.abs(theirs - wanted).max() > 1e3 * scale
+    assert np.abs(canonised - wanted).max() < 1e-5 * scale
 
 
 # ---- refusals --------------------------------------------------------------------------------------------------------

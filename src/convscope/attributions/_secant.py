@@ -54,14 +54,14 @@ class Pair(NamedTuple):
 
 def elementwise(f: Callable[[Tensor], Tensor], u: Pair, smooth: bool = False) -> Pair:
     """f of each element, by its chord. `smooth`: f has no kinks, and bends on the scale of 1 (tanh, GELU, …)."""
-    x, eps = u.x.detach(), torch.finfo(u.x.dtype).eps
-    y, base = f(x), f(u.base)
-    change = u.change
+    y, base = f(u.x.detach()), f(u.base)
+    x, start = (t.double() if smooth else t for t in (u.x.detach(), u.base))
+    rise, change, eps = (f(x) - f(start) if smooth else y - base), x - start, torch.finfo(x.dtype).eps
     # Where x and x' are close, the chord is a difference of two roundings. The tangent in the middle is better by far: its
     # error is f‴·(x − x')²/24. A kink between the two would spoil that: there only what rounding cannot tell apart counts.
-    near = change.abs() <= (eps ** (1 / 3) / 5 if smooth else 4 * eps * (x.abs() + u.base.abs()))
-    slope = torch.where(near, tangent(f, (x + u.base) / 2 if smooth else x), (y - base) / torch.where(near, 1, change))
-    return Pair(said(y, (u.x, slope)), base)
+    near = change.abs() <= (eps ** (1 / 3) / 5 if smooth else 4 * eps * (x.abs() + start.abs()))
+    slope = torch.where(near, tangent(f, (x + start) / 2 if smooth else x), rise / torch.where(near, 1, change))
+    return Pair(said(y, (u.x, slope.to(y.dtype))), base)
 
 
 def tangent(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
