@@ -126,6 +126,17 @@ def test_how_much_can_change_is_counted() -> None:
     assert Incremental(gated, torch.zeros(1, 3, 8, 8)).bound([(4, 5, 4, 5)]) > 0.5, "behind a gate everything changes"
 
 
+def test_memory_says_how_many_changes_go_together() -> None:
+    """Two 3×3 convolutions on 8×8: a pixel reaches 3×3 of 2 channels, then 5×5 of 3, in float32."""
+    net = Network.open(nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 3, 3, padding=1)), (1, 8, 8))
+    passes = Incremental(net, torch.zeros(1, 1, 8, 8))
+    needed = 4 * ((2 * 9 + 3 * 25) + 2 * 3 * 25)
+    assert passes.batch_for([(4, 5, 4, 5)], 10 * needed) == 10
+    assert passes.batch_for([(4, 5, 4, 5)], 10 * needed - 1) == 9
+    assert passes.batch_for([(4, 5, 4, 5)], 1) == 1
+    assert passes.batch_for([(0, 8, 0, 8)], 10 * needed) < 10, "a large window needs more"
+
+
 class _Gated(nn.Module):
     def __init__(self) -> None:
         super().__init__()

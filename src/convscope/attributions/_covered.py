@@ -19,11 +19,14 @@ from convscope.run import Target
 
 Progress = Callable[[int, int, str], None]
 Window = tuple[int, int, int, int]  # y0, y1, x0, x1
+MEMORY = 2 << 30  # bytes for the changed passes, where nobody says how much
 TRIED = 3  # windows that are also computed by full passes of the network itself, as a proof
 
 
 class Covered:
     """One image x (1, C, H, W) and some targets, all of the output or all of one layer."""
+
+    memory: int | None = None  # bytes for the changed passes; None: MEMORY
 
     def __init__(self, net: Network, x: Tensor, targets: Sequence[Target], batch: int, fast: bool = False) -> None:
         self.net, self.x, self.targets, self.batch = net, x, list(targets), batch
@@ -36,7 +39,8 @@ class Covered:
     def scores(self, windows: Sequence[Window], filled: Tensor, progress: Progress | None = None) -> Tensor:
         """(N, targets) float64: each target's value where x shows `filled` inside each window."""
         if self.passes is not None:
-            return self.passes.covered(windows, filled, self.batch, progress, self._read)
+            batch = min(self.batch, self.passes.batch_for(windows, MEMORY if self.memory is None else self.memory))
+            return self.passes.covered(windows, filled, batch, progress, self._read)
         found: list[Tensor] = []
         for start in range(0, len(windows), self.batch):
             some = windows[start : start + self.batch]

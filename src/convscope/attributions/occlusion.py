@@ -50,7 +50,9 @@ class Occlusion:
                                unit="px", low=1)
     stride: int | None = param(None, "step from square to square; by default half the window", unit="px", low=1)
     fill: str = param("mean", "mean, grey, zero, blur, noise, or a colour in pixel units such as #808080 or 128,128,128")
-    batch: int = param(32, "covered images computed together; memory grows with it", low=1)
+    batch: int = param(32, "most covered images computed together", low=1)
+    memory: int = param(2048, "most memory for them, about; fewer are computed together where they need more", unit="MiB",
+                        low=1)
     fast: bool = param(False, "carry differences in bfloat16: approximate, about twice as fast or more")
     seed: int = param(0, "seed of the noise", low=0)
 
@@ -80,6 +82,7 @@ class Occlusion:
             mine = [k for k, of in enumerate(layers) if of == layer]
             told = None if progress is None else _shifted(progress, number * len(places), len(jobs) * drops[0].size)
             asked = Covered(at, x[b : b + 1], [targets[k] for k in mine], self.batch, self.fast)
+            asked.memory = self.memory << 20
             found = asked.scores(places, fills[b : b + 1], told)
             clean[mine, b], drops[mine, b] = asked.clean.to(x.dtype), (asked.clean[:, None] - found.T).numpy()
             pairs += [asked.against_full(places, fills[b : b + 1], found, TRIED_FAST if self.fast else TRIED)]

@@ -29,7 +29,7 @@ from convscope import layers, run
 from convscope.errors import ShapeError, UsageError
 from convscope.fast import fast
 from convscope.incremental import rules
-from convscope.incremental.operations import again, spatial
+from convscope.incremental.operations import Reach, again, reach
 from convscope.incremental.regions import Region, Span, groups
 from convscope.incremental.rules import State
 from convscope.mechanics.reading import Reader
@@ -139,19 +139,23 @@ class Incremental:
 
     def bound(self, windows: Sequence[tuple[int, int, int, int]]) -> float:
         """The share of a full pass's multiply-accumulates that can change, on average over windows: what must be done."""
-        return self._reach(windows)[0]
+        return self._reach(windows).share
 
     def takes_over(self, windows: Sequence[tuple[int, int, int, int]]) -> str:
         """The first layer from which on a window changes everything, '' where there is none."""
-        node = self._reach(windows)[1]
+        node = self._reach(windows).whole_from
         return "" if node is None else next((k.address for k in self.net.layers if k.node == node.name), node.name)
 
-    def _reach(self, windows: Sequence[tuple[int, int, int, int]]) -> tuple[float, Node | None]:
+    def batch_for(self, windows: Sequence[tuple[int, int, int, int]], memory: int) -> int:
+        """How many changes fit into `memory` bytes at once (at least one); the clean pass and the weights not counted."""
+        return max(1, int(memory // max(1, self._reach(windows).memory)))
+
+    def _reach(self, windows: Sequence[tuple[int, int, int, int]]) -> Reach:
         edges = np.array(windows, np.int64).reshape(-1, 4)
         height, width = self.values[self.input].shape[2:]
         start = Region(Span.of(edges[:, 0], edges[:, 1] - 1, height), Span.of(edges[:, 2], edges[:, 3] - 1, width))
         macs = {layer.node: layer.macs for layer in self.net.layers}
-        return spatial(self.values, self.input, start, macs, {**dict.fromkeys(self.inside), **self.norms})
+        return reach(self.values, self.input, start, macs, {**dict.fromkeys(self.inside), **self.norms})
 
     # ---- one group of changes ---------------------------------------------------------------------------------------
 

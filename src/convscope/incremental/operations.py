@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -147,25 +148,36 @@ def _pointwise(node: Node, values: Mapping[Node, Any], states: Mapping[Node, Sta
     return State(target(*args, **kwargs), merged[1])
 
 
-def spatial(
+@dataclass(frozen=True)
+class Reach:
+    """How far changes get: what any exact method must do for them, and what they need."""
+
+    share: float  # Σ MACs × (share of the map that can change) / Σ MACs
+    whole_from: Node | None  # the first node that they change as a whole
+    memory: int  # bytes that one change needs at once, at most: values still to be read, and crops
+
+
+def reach(
     values: Mapping[Node, Any],
     source: Node,
     start: Region,
     macs: Mapping[str, int],
     one_by_one: Mapping[Node, Node | None],
-) -> tuple[float, Node | None]:
-    """Σ MACs × (share of the map that can change) / Σ MACs for changes that start as `start`; the first node they fill.
+) -> Reach:
+    """How far do changes get that start as `start`?
 
     `one_by_one`: nodes that stand for a group which treats each position by itself, with what the group reads; None for the
     other nodes of such a group.
     """
     seen: dict[Node, Region | None] = {source: start}  # None: all of it
+    alive = {source: _bytes(_first(values[source]), start)}
     total = needed = 0.0
+    memory = 0
     for node in values:
         if node in one_by_one:
             reads = one_by_one[node]
             if reads is not None and reads in seen:
-                seen[node] = seen[reads]
+                seen[node], alive[node] = seen[reads], alive.get(reads, 0)
             continue
         if node.op != "call_function":
             continue
@@ -176,9 +188,21 @@ def spatial(
             continue
         out = _first(values[node])
         region = _reached(node, layers.op_name(node), [seen[n] for n in changed], out)
-        seen[node] = region
+        seen[node], alive[node] = region, _bytes(out, region)
         needed += cost * (1.0 if region is None else region.tight() / _area(out, region))
-    return needed / total if total else 1.0, next((n for n, region in seen.items() if region is None), None)
+        read = sum(alive.get(n, 0) for n in changed)
+        memory = max(memory, sum(alive.values()) + 2 * max(read, alive[node]))  # the table of rows, and the crops from it
+        for n in changed:
+            if all(user in seen or user in one_by_one for user in n.users):
+                alive.pop(n, None)
+    whole_from = next((n for n, region in seen.items() if region is None), None)
+    return Reach(needed / total if total else 1.0, whole_from, memory)
+
+
+def _bytes(value: Tensor, region: Region | None) -> int:
+    if region is None or value.ndim != 4:
+        return value.numel() * value.element_size()
+    return value.numel() // _area(value, region) * region.y.size * region.x.size * value.element_size()
 
 
 def _area(out: Tensor, region: Region) -> int:
@@ -223,4 +247,4 @@ def _first(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else _first(value[0])
 
 
-__all__ = ["FULL", "again", "spatial"]
+__all__ = ["FULL", "Reach", "again", "reach"]
