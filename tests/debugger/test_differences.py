@@ -60,7 +60,7 @@ class Sloppy(torch.autograd.Function):
         nn.GELU(),
         nn.LeakyReLU(),
     ],
-    ids=str,
+    ids=lambda f: getattr(f, "__name__", type(f).__name__),
 )
 def test_what_torch_derives_is_right(function: Any) -> None:
     x = torch.randn(2, 2, 6, 6, generator=torch.Generator().manual_seed(0))
