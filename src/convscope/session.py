@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from convscope.errors import StoreError
 from convscope.images import Preprocess
 from convscope.network import Network
 from convscope.results import Heatmap, Table
+
+EASELS = 4  # images that can be painted on without a new clean pass
 
 
 class Session:
@@ -67,6 +70,46 @@ class Session:
         """A heat-map; `progress(done, total)` may raise to stop."""
         report = None if progress is None else (lambda done, total, _="": progress(done, total))
         return actions.attribute(self.network, self.pixels(image), method, target, progress=report, **(parameters or {}))
+
+    def compare(
+        self, image: Any, asked: Mapping[str, Any], progress: Callable[[int, int], None], keep: Callable[[Any], None]
+    ) -> None:
+        """Maps of several methods and targets; each is handed to `keep` when it is there, as (description, files)."""
+        from convscope.comparing import map_page
+
+        report = lambda done, total, _="": progress(done, total)  # noqa: E731 - without the words
+        methods, targets, parameters = (asked.get(name) for name in ("methods", "targets", "parameters"))
+        maps = actions.attribute_each(
+            self.network, self.pixels(image), methods or None, targets or None, report, **(parameters or {})
+        )
+        for number, heat in enumerate(maps):
+            keep(map_page(heat, f"map-{number}"))
+
+    @functools.cached_property
+    def _easels(self) -> OrderedDict[Any, Any]:
+        return OrderedDict()
+
+    def brush(self, image: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The classes of an image that somebody painted on; with `pictures` also what the brushes leave, under 'files'."""
+        import numpy as np
+        import torch
+
+        from convscope import brushing
+
+        painted = brushing.strokes(asked.get("strokes", []))
+        easel = self._easels.pop(asked["image"], None)
+        if easel is None:
+            x = torch.from_numpy(np.ascontiguousarray(self.preprocess(self.pixels(image))))[None]
+            easel = brushing.Easel(self.network, self.network.check_input(x))
+        self._easels[asked["image"]] = easel  # the latest is the last; a clean pass each is kept
+        while len(self._easels) > EASELS:
+            self._easels.popitem(last=False)
+        answer = easel.answer(painted, asked.get("check") is True)
+        if asked.get("pictures") is True:
+            files = {f"brush-{name}.png": content for name, content in easel.pictures(self.preprocess.inverse).items()}
+            size = {"width": easel.x.shape[3], "height": easel.x.shape[2]}
+            answer |= size | {"fills": {name: f"brush-{name}.png" for name in brushing.FILLS}, "files": files}
+        return answer
 
     @functools.cached_property
     def _bench(self) -> Any:

@@ -96,6 +96,35 @@ class Desk:
 
         return self.worker.submit(work)
 
+    def compare(self, asked: dict[str, Any]) -> Job:
+        """Queue the maps of several methods and targets; the job's result grows while it runs."""
+        image = self.image(asked["image"])
+        known = registry.names("attributions")
+        for method in asked["methods"]:
+            if method not in known:
+                raise unknown("attribution", method, known, "`convscope list attributions` shows all")
+        maps: list[Any] = []
+
+        def keep(made: tuple[dict[str, Any], dict[str, bytes]]) -> None:
+            maps.append(self._kept(*made))
+
+        def work(report: Report) -> list[Any]:
+            report(0, 1)
+            self.session.compare(image, asked, report, keep)
+            return maps
+
+        return self.worker.submit(work, maps)
+
+    def brush(self, asked: dict[str, Any]) -> Future[Any]:
+        """An image that is being painted on: the classes now."""
+        image = self.image(asked["image"])
+
+        def work() -> dict[str, Any]:
+            answer = dict(self.session.brush(image, asked))
+            return self._kept(answer, answer.pop("files", {}))
+
+        return self.worker.ask(work)
+
     def mechanics(self, asked: dict[str, Any]) -> Future[Any]:
         """One layer on one image, worked out."""
         image = self.image(asked["image"])

@@ -53,7 +53,7 @@ class Job:
             "progress": self.progress,
             "eta": left,
             "error": self.error,
-            "result": self.result,
+            "result": list(self.result) if isinstance(self.result, list) else self.result,
         }
 
 
@@ -81,14 +81,14 @@ class Worker:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def submit(self, work: Callable[[Report], Any]) -> Job:
-        """Queue a long question. Raises UsageError if too many wait already."""
+    def submit(self, work: Callable[[Report], Any], so_far: Any = None) -> Job:
+        """Queue a long question; `so_far` is shown as its result until it ends. Raises UsageError if too many wait."""
         with self._lock:
             if sum(job.state == "queued" for job in self._jobs.values()) >= WAITING:
                 raise UsageError(
                     f"{WAITING} questions are waiting already", "the server answers one at a time", "wait, or cancel one"
                 )
-            job = Job(str(next(self._number)), work)
+            job = Job(str(next(self._number)), work, result=so_far)
             self._jobs[job.id] = job
             for old in [j.id for j in self._jobs.values() if j.over][: max(0, len(self._jobs) - KEPT)]:
                 del self._jobs[old]

@@ -5,6 +5,8 @@ GET  /api/state                   {live, allowed, methods: [{name, question, par
 GET  /api/image/NAME              the page of image NAME (a number, or 'upload-…'), as data/image/NAME.js holds it
 POST /api/attribute               {image, method, target, parameters} -> {job}
 GET  /api/jobs/ID                 {state, progress 0 … 1, eta in seconds, error, result}; POST …/cancel stops it
+POST /api/compare                 {image, methods, targets, parameters} -> {job}; its result, a list of maps, grows
+POST /api/brush                   {image, strokes, check, pictures} -> the classes before and now (brushing.py)
 POST /api/mechanics               {image, layer, channel, inner, plane, target, changes, direction, at} -> the layer's maps,
                                   what moved, or one number's Steps (docs/atlas.md)
 POST /api/upload                  a picture's bytes -> {image: 'upload-…', prediction: {top, probability, kind}}
@@ -50,6 +52,9 @@ TYPES = {
 FOLDERS = ("app", "data", "thumbs", "pictures")  # what the page needs; the network and the record stay private
 UPLOAD = 20_000_000  # bytes of a picture
 BODY = 64_000  # bytes of a question
+PAINTING = 500_000  # bytes of a painted image's strokes
+MADE = {".f32": "application/octet-stream"}  # what is made here and is no picture
+SIDE_BY_SIDE = 4  # targets of one comparison
 
 
 def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Starlette:
@@ -82,6 +87,12 @@ def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Sta
     async def attribute(request: Request) -> Response:
         return JSONResponse({"job": desk.attribute(_question(await _body(request, BODY))).id}, status_code=202)
 
+    async def compare(request: Request) -> Response:
+        return JSONResponse({"job": desk.compare(_comparison(await _body(request, BODY))).id}, status_code=202)
+
+    async def brush(request: Request) -> Response:
+        return JSONResponse(await asyncio.wrap_future(desk.brush(_painting(await _body(request, PAINTING)))))
+
     async def mechanics(request: Request) -> Response:
         return JSONResponse(await asyncio.wrap_future(desk.mechanics(_about_a_layer(await _body(request, BODY)))))
 
@@ -100,7 +111,7 @@ def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Sta
         content = desk.files.get(request.path_params["name"])
         if content is None:
             return _error("this picture is not kept any more: ask for it again", 404)
-        return Response(content, media_type="image/png")
+        return Response(content, media_type=MADE.get(PurePosixPath(request.path_params["name"]).suffix, "image/png"))
 
     async def file(request: Request) -> Response:
         path = inside(folder, request.path_params["path"])
@@ -114,6 +125,8 @@ def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Sta
         Route("/api/state", state),
         Route("/api/image/{name}", image),
         Route("/api/attribute", attribute, methods=["POST"]),
+        Route("/api/compare", compare, methods=["POST"]),
+        Route("/api/brush", brush, methods=["POST"]),
         Route("/api/mechanics", mechanics, methods=["POST"]),
         Route("/api/upload", upload, methods=["POST"]),
         Route("/api/jobs/{id}", job),
@@ -182,6 +195,27 @@ def _question(body: bytes) -> dict[str, Any]:
             "parameters are numbers, words, true, false or null", "there is something else", f"like this: {form}"
         )
     return {name: asked[name] for name in kinds}
+
+
+def _comparison(body: bytes) -> dict[str, Any]:
+    """The JSON of /api/compare, each part of the type it must have."""
+    form = '{"image": 3, "methods": ["gradient", "lrp"], "targets": ["cat", "dog"], "parameters": {"layer": "conv1"}}'
+    asked = {"methods": [], "targets": [], "parameters": {}, **_object(body, form)}
+    question = json.dumps({"image": asked.get("image"), "method": "all", "parameters": asked["parameters"]}).encode()
+    _question(question)  # the image and the parameters, as for one map
+    for name, most in (("methods", len(registry.names("attributions"))), ("targets", SIDE_BY_SIDE)):
+        given = asked[name]
+        if not isinstance(given, list) or len(given) > most or not all(isinstance(v, str) and len(v) < 200 for v in given):
+            found = f"it is {given!r:.60}"
+            raise UsageError(f"{name!r} must be a list of at most {most} names", found, f"like this: {form}")
+    return {name: asked[name] for name in ("image", "methods", "targets", "parameters")}
+
+
+def _painting(body: bytes) -> dict[str, Any]:
+    """The JSON of /api/brush; its strokes are checked where they are painted."""
+    asked = _object(body, '{"image": 3, "strokes": []}')
+    _question(json.dumps({"image": asked.get("image"), "method": "brush"}).encode())
+    return asked
 
 
 def _about_a_layer(body: bytes) -> dict[str, Any]:

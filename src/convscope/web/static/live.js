@@ -154,8 +154,11 @@
     return /^(int|float)/.test(p.type) ? Number(input.value) : input.value;
   }
 
-  /** Watch a job until it ends. @returns {Promise<?Object>} its heat-map, null if it was cancelled */
-  async function follow(id, status) {
+  /**
+   * Watch a job until it ends. @param {?function(any): any} grown told of a result that grows, each time it is looked at
+   * @returns {Promise<any>} its result, null if it was cancelled
+   */
+  async function follow(id, status, grown = null) {
     const bar = h('progress', { max: 1, value: 0 });
     const text = h('span', {}, 'waiting');
     const stop = h(
@@ -174,6 +177,7 @@
     for (;;) {
       const job = await ask(`api/jobs/${id}`);
       bar.value = job.progress;
+      if (grown && job.result) await grown(job.result);
       text.textContent =
         job.state === 'queued'
           ? 'waiting'
@@ -227,5 +231,5 @@
     );
   }
 
-  Object.assign(window.convscope, { live: { state, start, post, image, form, uploadButton, resultsOf, predictionOf } });
+  Object.assign(window.convscope, { live: { state, start, post, follow, image, form, uploadButton, resultsOf, predictionOf } });
 }

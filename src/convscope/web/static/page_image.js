@@ -34,6 +34,8 @@
         live.state.may ? live.form(ctx, name) : null,
         heats.length ? heatmaps(ctx, heats, content?.width) : h('p.quiet', {}, 'No heat-map was made for this image.'),
       ),
+      window.convscope.compare(ctx, name, content),
+      window.convscope.brush(ctx, name, content),
       content ? maps(ctx, content) : null,
     );
   }
