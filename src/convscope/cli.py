@@ -88,10 +88,11 @@ def list_(family: str | None, as_json: bool) -> None:
         return
     for name, rows in found.items():
         click.echo(click.style(name, bold=True))
+        wide = max((len(row["name"]) for row in rows), default=0) + 1
         for row in rows:
-            click.echo(f"  {row['name']:<18} {row['question']}")
+            click.echo(f"  {row['name']:<{wide}} {row['question']}")
             for p in row.get("parameters", ()):
-                click.echo(f"  {'':<18} {p['option']} {p['default']!r}  {p['help']}")
+                click.echo(f"  {'':<{wide}} {p['option']} {p['default']!r}  {p['help']}")
 
 
 for command in (*cli_attributions.COMMANDS, *cli_mechanics.COMMANDS, *cli_collections.COMMANDS):
