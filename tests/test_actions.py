@@ -61,8 +61,10 @@ def sentences(few: data.Collection, out: Path) -> dict[str, Callable[[nn.Module]
         "failing method": lambda m: cs.attribute(opened(m), image, method="no-such"),
         "failing parameter": lambda m: cs.attribute(opened(m), image, method="occlusion", window=-1),
     }
+    said["attribute all"] = lambda m: cs.attribute_all(opened(m), image, masks=20)
     for method in registry.names("attributions"):
-        said[f"attribute {method}"] = lambda m, method=method: cs.attribute(opened(m), image, method=method)
+        fails = "failing " if method == "cam" else ""  # there is no mean over maps here, and that must leave no trace either
+        said[f"{fails}attribute {method}"] = lambda m, method=method: cs.attribute(opened(m), image, method=method)
     for method in registry.names("features"):
         said[f"feature {method}"] = lambda m, method=method: cs.feature(opened(m), "0", method)
     for method in registry.names("responses"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import convscope as cs
 from convscope import actions, registry
 from convscope.actions import attributions
 from convscope.attributions import _forward
-from convscope.draw import promises
+from convscope.draw import promises, sheet
 from convscope.errors import Cancelled, UnknownName, UsageError
 from convscope.results import Heatmap
 from tests.contracts.leaves import same
@@ -158,3 +159,22 @@ def test_the_model_is_left_as_it_was() -> None:
     assert torch.equal(rng, torch.get_rng_state())
     assert all(p.grad is None and not p._backward_hooks for p in model.parameters())
     assert all(not m._forward_hooks for m in model.modules())
+
+
+DATA = Path(__file__).parents[1] / "../shared/data"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "load.py").exists(), reason="the sample data are not here")
+def test_a_photograph_on_squeezenet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DATA.resolve()))
+    import load  # type: ignore[import-not-found]
+
+    model, info = load.load_model("squeezenet1_1")
+    preprocess = {"size": [227, 227], "resize": "crop", "resize_to": 256, "mean": [m / 255 for m in info["mean"]],
+                  "std": [1 / 255] * 3}  # fmt: skip
+    net = cs.open(model, (3, 227, 227), preprocess=preprocess, classes=info["classes"])
+    maps = actions.attribute_all(net, load.load_image("open/cat.png"), targets=["Egyptian cat", "tiger cat"])
+    assert len(maps) == 2 * len(registry.names("attributions"))
+    assert {str(promises.verdict(m)) for m in maps if promises.verdict(m).state in ("fails", "does not apply")} == set()
+    assert len(sheet.figure(maps).axes) == 1 + 3 * len(registry.names("attributions"))

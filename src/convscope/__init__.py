@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from convscope.actions import (
         atlas,
         attribute,
+        attribute_all,
         demo,
         equivalences,
         evaluate,
@@ -45,6 +46,7 @@ _WHERE = {
         (
             "atlas",
             "attribute",
+            "attribute_all",
             "demo",
             "equivalences",
             "evaluate",
@@ -71,6 +73,7 @@ __all__ = [
     "Preprocess",
     "atlas",
     "attribute",
+    "attribute_all",
     "demo",
     "equivalences",
     "evaluate",

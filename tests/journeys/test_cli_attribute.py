@@ -96,6 +96,13 @@ def test_what_is_done_is_kept_at_a_stop(asked: tuple[str, ...], tmp_path: Path, 
     assert "no map was finished" in told.stderr
 
 
+def test_a_file_that_cannot_be_is_told_before_the_work(asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Any] = []
+    monkeypatch.setattr(actions, "attribute_each", lambda *args, **kwargs: iter(begun.append(args) or ()))
+    told = say(*asked, "--method", "all", "--out", "sheet.docx")
+    assert (told.exit_code, begun) == (2, [])
+
+
 @pytest.mark.parametrize(("words", "code", "sentence"), [
     (("--method", "gradeint,lrp"), 2, "no attribution named 'gradeint'; closest: 'gradient'"),
     (("--method", ","), 2, "no attribution named ','"),

@@ -152,7 +152,7 @@
       );
       status.textContent =
         `${format.percent(answer.painted)} of the pixels changed; answered in ${format.number(answer.milliseconds)} ms. ` +
-        `${answer.kind}; the mark is the clean image.`;
+        `Bars: ${answer.kind}; the mark is the clean image.`;
       if (answer.check) {
         const { difference, largest, milliseconds } = answer.check;
         agreement.textContent =

@@ -244,7 +244,8 @@
     });
     const mark = (x, y) => {
       const found = lib.pixel(map.numbers, map.width, x, y);
-      value.textContent = `${format.number(found.value)} ${map.unit}, ${format.percent(found.share)} of Σ|map|`;
+      value.dataset.value = found.value;
+      value.textContent = `${format.number(found.value)} ${map.unit}, ${format.number(100 * found.share, 2)} % of Σ|map|`;
       cross.hidden = false;
       cross.style.left = `${(100 * (x + 0.5)) / map.width}%`;
       cross.style.top = `${(100 * (y + 0.5)) / map.height}%`;
