@@ -59,8 +59,8 @@ def test_operator_agrees_with_torch(package: Path) -> None:
     code = """
 import numpy as np, torch
 from convscope.operators import for_aten
-x = np.linspace(-40, 40, 33); d = np.ones(33); op = for_aten("softplus")()
-t = torch.from_numpy(x).requires_grad_(); y = torch.nn.functional.softplus(t, threshold=1000); y.sum().backward()
+x = np.linspace(-0.9, 40, 33); d = np.ones(33); op = for_aten("log1p")()
+t = torch.from_numpy(x).requires_grad_(); y = torch.log1p(t); y.sum().backward()
 print(np.abs(op.forward(x) - y.detach().numpy()).max() < 1e-12, np.abs(op.backward(d, x)[0] - t.grad.numpy()).max() < 1e-12)
 """
     assert run(package, code).split() == ["True", "True"]
