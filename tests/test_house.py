@@ -66,13 +66,38 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "watch",
     ),
     ("attributions", "features", "responses", "equivalences", "evaluations", "checks", "edits", "experiments", "zoo"),
-    ("actions", "atlas", "brushing", "comparing", "judging", "mechanics_maps", "mechanics_page", "pages", "pictures", "session", "training"),
+    (
+        "actions",
+        "atlas",
+        "brushing",
+        "comparing",
+        "judging",
+        "mechanics_maps",
+        "mechanics_page",
+        "pages",
+        "pictures",
+        "session",
+        "training",
+    ),
     ("cli", "cli_collections", "cli_attributions", "cli_mechanics", "console", "web", "__main__"),
 )
 LEAVES = ("attributions", "features", "responses", "equivalences", "evaluations")
 NO_TORCH = (*LEVELS[0], *LEVELS[1])
 DOORS = {"cli", "cli_collections", "cli_attributions", "cli_mechanics", "console", "web"}
-DOORS_MAY_IMPORT = {"actions", "draw", "registry", "fields", "results", "errors", "cli", "cli_collections", "cli_attributions", "cli_mechanics", "console", "web"}
+DOORS_MAY_IMPORT = {
+    "actions",
+    "draw",
+    "registry",
+    "fields",
+    "results",
+    "errors",
+    "cli",
+    "cli_collections",
+    "cli_attributions",
+    "cli_mechanics",
+    "console",
+    "web",
+}
 
 # Upward or sideways imports that are right as they are.
 IMPORTS_ALLOWED: dict[tuple[str, str], str] = {
