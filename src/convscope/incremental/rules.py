@@ -1,13 +1,10 @@
 """How each operation is run again on rectangles of its map.
 
 A rule gets the call, its arguments as values of the clean pass, and `State`s where an argument has changed; it answers with
-the new state, or None where the operation must be run on whole maps. Everything a window operation reads is gathered in one
-`index_select` from a table of rows
-
-    [clean map, one row (C,) for each of its H·W positions | one row of padding | the changed rectangles, row by row]
-
-so that halo, padding, `ceil_mode` overhang and every change's own place are only indices. The operation itself is then an
-ordinary one on crops of equal size, without padding.
+the new state, or None where the operation must be run on whole maps. A window operation reads crops: rows (C,) picked from
+the clean map, padding where they lie outside, and the changed rectangles written over them; so halo, padding, `ceil_mode`
+overhang and every change's own place are only indices. The operation itself is then an ordinary one on crops of equal size,
+without padding.
 """
 
 from __future__ import annotations
@@ -135,28 +132,31 @@ def read(clean: Tensor | None, state: State | None, out: Region, windows: tuple[
 
 def _rows(clean: Tensor | None, state: State | None, y: Any, x: Any, pad: float, dims: tuple[int, int]) -> Tensor:
     """Crops at rows y (P, ih) and columns x (P, iw) of every change, in the layout of `dims`."""
+    shape = (len(y), y.shape[1], x.shape[1])
     if clean is None:
         assert state is not None
-        height = width = 0
         channels = state.patch.shape[1 if dims == (2, 3) else 3]
-        table = [state.patch.new_full((1, channels), pad)]
+        rows = state.patch.new_full((shape[0] * shape[1] * shape[2], channels), pad)
     else:
         first = clean.permute(0, 2, 3, 1) if dims == (2, 3) else clean  # (1, H, W, C)
         _, height, width, channels = first.shape
-        table = [first.reshape(-1, channels), first.new_full((1, channels), pad)]
-    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
-    index = np.where(inside, y[:, :, None] * width + x[:, None, :], height * width)
+        outside = ((y < 0) | (y >= height))[:, :, None] | ((x < 0) | (x >= width))[:, None, :]
+        index = np.clip(y, 0, height - 1)[:, :, None] * width + np.clip(x, 0, width - 1)[:, None, :]
+        rows = first.reshape(-1, channels).index_select(0, torch.from_numpy(index.reshape(-1)))
+        if outside.any():
+            rows.index_fill_(0, torch.from_numpy(np.flatnonzero(outside)), pad)
     if state is not None:
         region = state.region
         assert region is not None
         ry, rx = y - region.y.start[:, None], x - region.x.start[:, None]
         changed = ((ry >= 0) & (ry < region.y.size))[:, :, None] & ((rx >= 0) & (rx < region.x.size))[:, None, :]
-        base = height * width + 1 + np.arange(len(y))[:, None, None] * (region.y.size * region.x.size)
-        index = np.where(changed, base + ry[:, :, None] * region.x.size + rx[:, None, :], index)
-        patch = state.patch.permute(0, 2, 3, 1) if dims == (2, 3) else state.patch
-        table.append(patch.reshape(-1, channels))
-    rows = torch.cat(table).index_select(0, torch.from_numpy(index.reshape(-1)))
-    crop = rows.view(len(y), y.shape[1], x.shape[1], channels)
+        source = (np.arange(len(y))[:, None, None] * region.y.size + ry[:, :, None]) * region.x.size + rx[:, None, :]
+        patch = (state.patch.permute(0, 2, 3, 1) if dims == (2, 3) else state.patch).reshape(-1, channels)
+        here, there = np.flatnonzero(changed), source[changed]
+        whole = len(there) == len(patch)  # every changed number is in a crop, in the order of the rectangles
+        taken = patch if whole else patch.index_select(0, torch.from_numpy(there))
+        rows.index_copy_(0, torch.from_numpy(here), taken)
+    crop = rows.view(*shape, channels)
     return crop.permute(0, 3, 1, 2) if dims == (2, 3) else crop
 
 
