@@ -65,6 +65,18 @@ def test_local_response_norms_are_run_on_rectangles(reference: str) -> None:
     assert passes.bound(windows) < 0.4, "a small window must not reach everything"
 
 
+def test_padding_never_wins_a_pooling_window() -> None:
+    """Negative values at the border, pooled with padding and in ceil mode: 0 would win there."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pooled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.Conv2d(4, 2, 3), nn.Flatten())
+        x = torch.randn(1, 3, 14, 13, dtype=torch.float64)
+    nn.init.constant_(pooled[0].bias, -9.0)
+    net = Network.open(pooled.double(), x)
+    windows = some(14, 13)
+    torch.testing.assert_close(Incremental(net, x).covered(windows, -x), covered(net, x, windows, -x), rtol=0, atol=1e-12)
+
+
 def test_an_image_changed_somewhere_else() -> None:
     net, x = opened("residual")
     passes = Incremental(net, x)
