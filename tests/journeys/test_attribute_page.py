@@ -7,15 +7,12 @@ out of a map's keys (test_keys_stay_on_the_map).
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.journeys.test_page import CHROMIUM, QUIET, UNNAMED, Tab
+from tests.journeys.test_page import UNNAMED, Tab
 from tests.web.test_attribute import atlas  # noqa: F401 - a fixture
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed, so no browser can be driven")
@@ -23,32 +20,6 @@ pytestmark = pytest.mark.browser
 
 BARS = """Object.fromEntries([...document.querySelectorAll('[data-testid=brush-bars] li')]
     .map(e => [e.dataset.index, e.dataset.now]))"""
-
-
-@pytest.fixture(scope="module")
-def live(atlas: Path) -> Iterator[str]:  # noqa: F811 - the fixture of that name
-    import uvicorn
-
-    from convscope.web import server
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        running = uvicorn.Server(uvicorn.Config(server.create_app(atlas, "token"), log_level="error"))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        running.should_exit = True
-        thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed (on Debian: apt install chromium), so the page cannot be tried")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield running
-        running.close()
 
 
 @pytest.fixture(params=[(1280, "light"), (400, "dark")], ids=["wide", "narrow"])
@@ -116,7 +87,7 @@ def test_painting(tab: Tab) -> None:
     tab.at("brush-size").fill("4")
     page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.3 * box["height"])
     page.mouse.down()
-    tab.until(f"was => JSON.stringify({BARS}) !== was", page.evaluate(f"JSON.stringify({BARS})"))
+    tab.until(f"was => JSON.stringify({BARS}) !== was", page.evaluate("v => JSON.stringify(v)", clean))
     first = page.evaluate(f"JSON.stringify({BARS})")
     page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.7 * box["height"], steps=8)
     tab.until(f"was => JSON.stringify({BARS}) !== was", first)  # while the brush is still down
