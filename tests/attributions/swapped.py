@@ -11,12 +11,14 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from convscope.network import Network
+from convscope.run import target
 from tests.torchvision_shim import torchvision
 
 RELU = {F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
@@ -86,3 +88,14 @@ def architecture(name: str) -> tuple[nn.Module, Tensor, Network]:
                 model(torch.randn(8, 3, side, side, dtype=torch.float64))
     model = model.eval()
     return model, x, Network.open(model, x, name)
+
+
+def hold_same_bits(method: Any, rule: str, of: tuple[nn.Module, Tensor, Network]) -> Any:
+    """The method's map equals autograd's with every ReLU swapped, bit for bit, and it reached all of them; the result."""
+    model, x, net = of
+    found = method(net, x, target(net, 2, x))
+    wanted, calls = reference(model, x, lambda out: out[:, 2], rule)
+    assert float(wanted.abs().max()) > 0
+    np.testing.assert_array_equal(found.values, wanted)
+    assert found.proof == {"rectifiers that the rule reached": f"{calls} of {calls}"}
+    return found

@@ -7,8 +7,6 @@ Mutations that turn these red, tried one by one: `change: lib.written(changed)` 
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 import convscope as cs
-from tests.journeys.test_page import CHROMIUM, QUIET, UNNAMED, Tab
+from tests.journeys.test_page import UNNAMED, Tab
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed, so no browser can be driven")
 pytestmark = pytest.mark.browser
@@ -58,32 +56,6 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net = cs.open(Small().eval(), example=(1, 3, 24, 24))
     cs.atlas(net, folder / "images", out=folder / "atlas", pages=2)
     return folder / "atlas"
-
-
-@pytest.fixture(scope="module")
-def live(atlas: Path) -> Iterator[str]:
-    import uvicorn
-
-    from convscope.web import server
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        running = uvicorn.Server(uvicorn.Config(server.create_app(atlas, "token"), log_level="error"))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        running.should_exit = True
-        thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed (on Debian: apt install chromium), so the page cannot be tried")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield running
-        running.close()
 
 
 @pytest.fixture

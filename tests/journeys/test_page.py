@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
 import socket
 import threading
@@ -27,14 +26,6 @@ from tests.journeys.atlas_fixture import CLASSES, write_atlas
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed, so no browser can be driven")
 pytestmark = pytest.mark.browser
 
-CHROMIUM = (
-    os.environ.get("CONVSCOPE_CHROMIUM")
-    or shutil.which("chromium")
-    or shutil.which("chromium-browser")
-    or shutil.which("google-chrome")
-)
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
 PAGES = {
     "layers": "#/", "coloured": "#/?colour=macs", "zeros": "#/?colour=zeros&open=none", "table": "#/?view=table",
     "layer": "#/layer/layer1.0.conv1", "tiles": "#/layer/stem.relu?view=tiles", "vector": "#/layer/fc",
@@ -52,16 +43,6 @@ UNNAMED = """[...document.querySelectorAll('button,a[href],input,select')].filte
 @pytest.fixture(scope="module")
 def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_atlas(tmp_path_factory.mktemp("atlas"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed (on Debian: apt install chromium), so the page cannot be tried")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield running
-        running.close()
 
 
 class Tab:

@@ -259,6 +259,7 @@ def _crops(layer: Layer, working: Any, asked: Question, pixels: Sequence[Any]) -
                                         zip(layer.fields, place, pixels[b].shape[:2], strict=True))
         piece = pixels[b][top:bottom, left:right]
         crops.append(np.repeat(piece, 3, axis=2) if piece.shape[2] == 1 else piece[:, :, :3])
-        captions.append(f"image {b} @{place[0]},{place[1]}: {found.left_values[n]:.3g} × {found.right_values[n]:.3g} "
-                        f"= {found.products[n]:.3g}")
+        left, right, product = (f"{v:.3g}".replace("-", "−") for v in
+                                (found.left_values[n], found.right_values[n], found.products[n]))
+        captions.append(f"image {b} @{place[0]},{place[1]}: {left} × {right} = {product}")
     return tuple(crops), tuple(captions)
