@@ -60,12 +60,26 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "tally",
         "learned",
         "planted",
+        "concepts",
         "incremental",
         "mechanics",
         "debugger",
+        "similarity",
+        "synthesis",
         "watch",
     ),
-    ("attributions", "features", "responses", "equivalences", "evaluations", "checks", "edits", "experiments", "zoo"),
+    (
+        "attributions",
+        "features",
+        "responses",
+        "comparisons",
+        "equivalences",
+        "evaluations",
+        "checks",
+        "edits",
+        "experiments",
+        "zoo",
+    ),
     (
         "actions",
         "atlas",
@@ -79,11 +93,21 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "session",
         "training",
     ),
-    ("cli", "cli_collections", "cli_attributions", "cli_mechanics", "console", "web", "__main__"),
+    (
+        "cli",
+        "cli_attributions",
+        "cli_collections",
+        "cli_comparisons",
+        "cli_features",
+        "cli_mechanics",
+        "console",
+        "web",
+        "__main__",
+    ),
 )
-LEAVES = ("attributions", "features", "responses", "equivalences", "evaluations")
+LEAVES = ("attributions", "features", "responses", "comparisons", "equivalences", "evaluations")
 NO_TORCH = (*LEVELS[0], *LEVELS[1])
-DOORS = {"cli", "cli_collections", "cli_attributions", "cli_mechanics", "console", "web"}
+DOORS = {"cli", "cli_collections", "cli_attributions", "cli_comparisons", "cli_features", "cli_mechanics", "console", "web"}
 DOORS_MAY_IMPORT = {
     "actions",
     "draw",
@@ -94,6 +118,8 @@ DOORS_MAY_IMPORT = {
     "cli",
     "cli_collections",
     "cli_attributions",
+    "cli_comparisons",
+    "cli_features",
     "cli_mechanics",
     "console",
     "web",
@@ -119,6 +145,8 @@ WIDER_FUNCTIONS: dict[str, str] = {
     "cli_mechanics.py:*": "the options of a command",
     "cli_attributions.py:*": "the options of a command",
     "cli_collections.py:*": "the options of a command",
+    "cli_comparisons.py:*": "the options of a command",
+    "cli_features.py:*": "the options of a command",
     "actions/mechanics.py:steps": "a sentence: what, on what, which number, and three optional words",
     "geometry.py:size_formula": "the terms of one formula, as in the paper",
     "incremental/rules.py:*": "the arguments of the operation that is run again",

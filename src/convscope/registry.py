@@ -16,7 +16,8 @@ from convscope import fields
 from convscope.errors import unknown
 
 ROOT = Path(__file__).parent
-FAMILIES = ("attributions", "features", "responses", "equivalences", "evaluations")  # folders of methods: one class a file
+# folders of methods: one class a file
+FAMILIES = ("attributions", "features", "responses", "comparisons", "equivalences", "evaluations")
 
 
 def names(family: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from convscope import learned
 from convscope.errors import UsageError, unknown
+from convscope.features._given import NOTHING, Given
 from convscope.fields import param, validate
 from convscope.network import Network
 from convscope.results import Layer, Picture
@@ -49,9 +50,10 @@ class Filters:
     def __post_init__(self) -> None:
         validate(self)
 
-    def __call__(self, net: Network, layer: str) -> Picture:
+    def __call__(self, net: Network, target: str, given: Given = NOTHING) -> Picture:
         """The filters of the layer at this address."""
-        found = net[layer]
+        del given  # weights are all there is to see
+        found = net[target]
         weights, on_image = _filters(net, found)
         kept = weights[: self.most]
         notes = [f"the first {self.most} of {len(weights)} units"] if len(weights) > self.most else []
