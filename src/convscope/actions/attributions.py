@@ -24,7 +24,7 @@ LIGHTER: dict[str, dict[str, Any]] = {
     "expected-gradients": {"n": 24}, "rise": {"masks": 400}, "score-cam": {"most": 64}, "smooth-grad": {"n": 24},
 }  # fmt: skip
 # About how many passes a method takes, so that the time left can be told; a method that is not named takes a few.
-PASSES = {"expected-gradients": 72, "rise": 400, "score-cam": 64, "smooth-grad": 72, "occlusion": 120,
+PASSES = {"expected-gradients": 72, "rise": 400, "score-cam": 64, "smooth-grad": 72, "occlusion": 120, "translation": 200,
           "integrated-gradients": 60}  # fmt: skip
 
 

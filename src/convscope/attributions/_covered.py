@@ -19,6 +19,7 @@ from convscope.run import Target
 
 Progress = Callable[[int, int, str], None]
 Window = tuple[int, int, int, int]  # y0, y1, x0, x1
+Shifts = Sequence[tuple[int, int]]  # rows and columns, a window
 MEMORY = 2 << 30  # bytes for the changed passes, where nobody says how much
 TRIED = 3  # windows that are also computed by full passes of the network itself, as a proof
 
@@ -36,24 +37,27 @@ class Covered:
         self.passes = kind(net, x, self.stop) if net.batch in (None, 1) else None
         self.clean = self._read(self.passes.clean)[0] if self.passes is not None else self._plain(x)[0]  # (targets,)
 
-    def scores(self, windows: Sequence[Window], filled: Tensor, progress: Progress | None = None) -> Tensor:
-        """(N, targets) float64: each target's value where x shows `filled` inside each window."""
+    def scores(self, windows: Sequence[Window], filled: Tensor, progress: Progress | None = None,
+               shifts: Shifts | None = None) -> Tensor:
+        """(N, targets) float64: each target's value where x shows `filled` inside each window, from `shifts` up and left."""
         if self.passes is not None:
             batch = min(self.batch, self.passes.batch_for(windows, MEMORY if self.memory is None else self.memory))
-            return self.passes.covered(windows, filled, batch, progress, self._read)
+            return self.passes.covered(windows, filled, batch, progress, self._read, shifts)
         found: list[Tensor] = []
         for start in range(0, len(windows), self.batch):
             some = windows[start : start + self.batch]
-            found.append(self._plain(covered(self.x[0], some, filled[0])))
+            moves = None if shifts is None else shifts[start : start + self.batch]
+            found.append(self._plain(covered(self.x[0], some, filled[0], moves)))
             if progress is not None:
                 progress(start + len(some), len(windows), "windows")
         return torch.cat(found)
 
-    def against_full(self, windows: Sequence[Window], filled: Tensor, found: Tensor, tried: int = TRIED
-                     ) -> tuple[Tensor, Tensor]:
+    def against_full(self, windows: Sequence[Window], filled: Tensor, found: Tensor, tried: int = TRIED,
+                     shifts: Shifts | None = None) -> tuple[Tensor, Tensor]:
         """(n, targets) each: changes of the score found here and by full passes, on windows spread over the image."""
         picked = torch.linspace(0, len(windows) - 1, min(tried, len(windows))).long().tolist()
-        images = covered(self.x[0], [windows[i] for i in picked], filled[0])
+        moves = None if shifts is None else [shifts[i] for i in picked]
+        images = covered(self.x[0], [windows[i] for i in picked], filled[0], moves)
         full = torch.stack([_map.scores(self.net, images, target, len(images)) for target in self.targets], 1)
         return found[picked] - self.clean, full.double().cpu() - self.clean
 
@@ -73,9 +77,9 @@ class Covered:
         return torch.cat([self._read(quick.run(part))[:n] for part, n in _map.pieces(self.net, images, self.batch)])
 
 
-def covered(image: Tensor, places: Sequence[Window], filled: Tensor) -> Tensor:
-    """(P, C, H, W): the image with each of the windows filled."""
+def covered(image: Tensor, places: Sequence[Window], filled: Tensor, shifts: Shifts | None = None) -> Tensor:
+    """(P, C, H, W): the image with each of the windows filled, with what stands `shifts` further up and left in `filled`."""
     batch = image.repeat(len(places), 1, 1, 1)
-    for one, (y0, y1, x0, x1) in zip(batch, places, strict=True):
-        one[:, y0:y1, x0:x1] = filled[:, y0:y1, x0:x1]
+    for one, (y0, y1, x0, x1), (down, right) in zip(batch, places, shifts or [(0, 0)] * len(places), strict=True):
+        one[:, y0:y1, x0:x1] = filled[:, y0 - down : y1 - down, x0 - right : x1 - right]
     return batch

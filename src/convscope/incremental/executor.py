@@ -80,14 +80,17 @@ class Incremental:
     # ---- questions --------------------------------------------------------------------------------------------------
 
     def covered(self, windows: Sequence[tuple[int, int, int, int]], filled: Tensor, batch: int = 32,
-                progress: Progress | None = None, read: Callable[[Tensor], Tensor] = lambda value: value) -> Tensor:
+                progress: Progress | None = None, read: Callable[[Tensor], Tensor] = lambda value: value,
+                shifts: Sequence[tuple[int, int]] | None = None) -> Tensor:
         """(N, …): for each window (y0, y1, x0, x1), the output where x shows `filled` (1, C, H, W) inside it.
 
         `batch`: changes computed together; memory grows with it. `progress(done, total, 'windows')` may raise to stop.
         `read`: what to keep of the values (P, …), so that maps of all changes never lie in memory together.
+        `shifts`: how many pixels further up and left `filled` is read for each window, to paste what stands elsewhere.
         """
         x = self.values[self.input]
         edges = np.array(windows, np.int64).reshape(-1, 4)
+        away = np.zeros((len(edges), 2), np.int64) if shifts is None else np.array(shifts, np.int64).reshape(-1, 2)
         height, width = x.shape[2:]
         found: list[Tensor] = []
         order: list[Any] = []
@@ -97,7 +100,8 @@ class Incremental:
                 y0, y1, x0, x1 = edges[members].T
                 region = Region(Span.of(y0, y1 - 1, height), Span.of(x0, x1 - 1, width))
                 inside = _inside(region, edges[members])[:, None]
-                before, after = (rules.gather(image, None, region, 0.0) for image in (x, filled.to(x.dtype)))
+                before = rules.gather(x, None, region, 0.0)
+                after = rules.gather(filled.to(x.dtype), None, region.moved(-away[members]), 0.0)
                 value = self._upto_head({self.input: self._start(before, after, inside, region)}, len(members))
                 found.append(value if self.head is not None else read(value))
                 order.append(members)

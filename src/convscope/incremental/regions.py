@@ -66,6 +66,11 @@ class Region:
     x: Span
     dims: tuple[int, int] = (2, 3)
 
+    def moved(self, by: Whole) -> Region:
+        """The rectangles further down and to the right, by (P, 2) positions; they may leave the map."""
+        y, x = (Span(s.start + n, s.size, s.first + n, s.last + n) for s, n in zip((self.y, self.x), by.T, strict=True))
+        return Region(y, x, self.dims)
+
     def covers(self, height: int, width: int) -> float:
         """The share of the map that is computed again, 0 … 1."""
         return self.y.size * self.x.size / (height * width)
