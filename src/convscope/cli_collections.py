@@ -174,6 +174,10 @@ def demo(context: click.Context, out: Path, no_serve: bool, port: int, no_browse
     show_default=True,
     help="Who trains; numpy: every operation by our own readable operators, no torch between opening and the weights.",
 )
+@click.option(
+    "--keep-every",
+    help="Also keep the weights every so often, in kept/ under --out: 5, '5 epochs', '100 steps'. For convscope compare.",
+)
 @click.option("--precision", type=click.Choice(["float32", "float64"]), help="With --engine numpy (default float32).")
 @JSON
 @fit_options

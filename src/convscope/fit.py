@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convscope import __version__, checkpoints
+from convscope.checkpoints import Kept
 from convscope.collection import Batch, Collection
 from convscope.errors import DataError, UsageError
 from convscope.optimizers import make_optimizer
@@ -40,10 +41,12 @@ __all__ = ["FitSettings", "Score", "evaluate", "fit"]
 Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what is going on)
 
 def fit(model: nn.Module, train: Collection, held_out: Collection | None, preprocess: Callable[..., Any],
-        settings: FitSettings | None = None, progress: Progress | None = None, checkpoint: str | Path | None = None) -> Run:
+        settings: FitSettings | None = None, progress: Progress | None = None, checkpoint: str | Path | None = None,
+        kept: Kept | None = None) -> Run:
     """Train `model` in place on the labelled images of `train`; the record of it.
 
     `checkpoint` is a file written after every epoch; if it is there already, training goes on from it. Ctrl-C keeps it.
+    `kept` says where and how often to keep weights along the way, the initial ones among them.
     `steps` has a value a step: step, epoch, loss (mean over the batch, nats), rate. `epochs`: epoch, loss and accuracy (met
     while training), held_out_loss and held_out_accuracy (NaN without held-out images), seconds. A loss that is not finite
     ends the run before that step is taken; `notes` tells. Errors: DataError (labels), ShapeError (outputs), UsageError (a
@@ -58,14 +61,14 @@ def fit(model: nn.Module, train: Collection, held_out: Collection | None, prepro
     (2, True)
     """
     settings = settings or FitSettings()
-    job = _Job(model, labelled(train), None if held_out is None else labelled(held_out), preprocess, settings)
+    job = _Job(model, labelled(train), None if held_out is None else labelled(held_out), preprocess, settings, kept)
     path = None if checkpoint is None else Path(checkpoint)
     with left_as_it_was(model), processes(job.device) as group:
         try:
             return job.run(group, progress if group.rank == 0 else None, path)
         except KeyboardInterrupt as stop:
-            kept = path is not None and path.exists()
-            how = f"{path} holds the epochs before; the same call goes on from it" if kept else "no epoch was kept"
+            there = path is not None and path.exists()
+            how = f"{path} holds the epochs before; the same call goes on from it" if there else "no epoch was kept"
             done = len(job.epochs["epoch"])
             raise KeyboardInterrupt(f"training stopped after {done} of {settings.epochs} epochs; {how}") from stop
 
@@ -77,6 +80,7 @@ class _Job:
     held_out: Collection | None
     preprocess: Callable[..., Any]
     settings: FitSettings
+    kept: Kept | None = None
     steps: dict[str, list[float]] = field(default_factory=lambda: {k: [] for k in ("step", "epoch", "loss", "rate")})
     epochs: dict[str, list[float]] = field(default_factory=lambda: {k: [] for k in (
         "epoch", "loss", "accuracy", "held_out_loss", "held_out_accuracy", "seconds")})
@@ -101,7 +105,10 @@ class _Job:
         if n < len(self.train):
             self.notes.append("the last batch of one image was left out of every epoch")
         per_epoch = -(-n // size)
-        for epoch in range(self._resume(path, group), self.settings.epochs):
+        begun = self._resume(path, group)
+        if begun == 0:
+            self._keep(0, 0, group)
+        for epoch in range(begun, self.settings.epochs):
             started = time.perf_counter()
             sums = self._epoch(epoch, n, group, progress)
             if not np.isfinite(sums).all():
@@ -109,6 +116,7 @@ class _Job:
                 self.notes.append(f"stopped in epoch {epoch}: the loss of step {step} was not finite, so it was not taken")
                 break
             self._close_epoch(epoch, sums, group, time.perf_counter() - started)
+            self._keep(epoch + 1, None, group)
             if path is not None and group.rank == 0:
                 checkpoints.save(path, self._state(epoch + 1, group.world))
             group.add_up(torch.zeros(1, device=self.device))  # nobody runs ahead of the file
@@ -132,6 +140,7 @@ class _Job:
             for options in self.optimizer.param_groups:
                 options["lr"] = rate
             self.optimizer.step()
+            self._keep(None, step + 1, group)
             loss, right, count = loss + batch_loss, right + batch_right, count + images
             for key, value in (("step", step), ("epoch", epoch), ("loss", batch_loss / images), ("rate", rate)):
                 self.steps[key].append(value)
@@ -161,6 +170,14 @@ class _Job:
             for p, someone, part in zip(self.parameters, used.tolist(), parts, strict=True):
                 p.grad = part.view_as(p).to(p.dtype).clone() if someone else None
         return told[0].item(), told[1].item(), images
+
+    def _keep(self, epochs: int | None, steps: int | None, group: Group) -> None:
+        """Keep the weights for good, if it is the turn of these epochs or steps."""
+        if self.kept is None or group.rank != 0:
+            return
+        for unit, done in (("epochs", epochs), ("steps", steps)):
+            if done is not None:
+                self.kept.see(unit, done, self.model.state_dict())
 
     def _close_epoch(self, epoch: int, sums: tuple[float, float, float], group: Group, seconds: float) -> None:
         loss, right, count = sums

@@ -169,6 +169,7 @@ class Picture(Result):
     signed: bool = False  # a diverging scale around zero
     values: dict[str, NDArray[Any]] = field(default_factory=dict[str, Any])  # numbers a tile, e.g. {'max': (U,)}
     notes: tuple[str, ...] = ()
+    columns: int = 0  # tiles a row, where a row means something; 0: as many as fit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """From a reference and a collection to a trained network on disk: what `convscope fit` and `convscope demo` share.
 
 A folder holds a checkpoint to go on from (`checkpoint.pt`, or `checkpoint.npz` of the NumPy engine), `weights.safetensors`,
-`preprocess.json`, `classes.txt` and `run.npz`.
+`preprocess.json`, `classes.txt` and `run.npz`; with `keep_every`, weights along the way in `kept/`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from convscope import opening, store
+from convscope.checkpoints import Kept
 from convscope.collection import Collection
 from convscope.data import open_collection
 from convscope.errors import DataError, UsageError, unknown
@@ -40,7 +41,8 @@ def train(
 ) -> tuple[Network, Run]:
     """Train a copy of `network` on a share of `images`; the user's own module is left as it is.
 
-    `settings` are those of `FitSettings`, and `engine` ('torch' or 'numpy') with, for 'numpy', `precision`.
+    `settings` are those of `FitSettings`, and `engine` ('torch' or 'numpy') with, for 'numpy', `precision`, for 'torch',
+    `keep_every` (5, '5 epochs' or '100 steps').
     """
     source = opening.find(network) if not isinstance(network, Network) else None
     if source is None:
@@ -86,6 +88,7 @@ def _fitted(
 ) -> Run:
     """The run, by the engine that is asked for. Each keeps a checkpoint of its own kind."""
     engine, precision = settings.pop("engine", "torch"), settings.pop("precision", None)
+    kept = _kept(settings.pop("keep_every", None), engine, out)
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
     chosen = FitSettings(**settings)
@@ -94,7 +97,7 @@ def _fitted(
             raise UsageError(
                 "precision is a setting of the NumPy engine", f"got {precision!r}", "add --engine numpy, or leave it out"
             )
-        return fit(module, *images, prepared, chosen, progress, None if out is None else out / "checkpoint.pt")
+        return fit(module, *images, prepared, chosen, progress, None if out is None else out / "checkpoint.pt", kept)
     from convscope.mechanics import engine as numpy_engine
 
     return numpy_engine.fit(
@@ -106,6 +109,18 @@ def _fitted(
         progress=progress,
         checkpoint=None if out is None else out / "checkpoint.npz",
     )
+
+
+def _kept(every: Any, engine: str, out: Path | None) -> Kept | None:
+    """Where and how often to keep weights along the way."""
+    if every is None:
+        return None
+    if engine != "torch":
+        raise UsageError("the NumPy engine keeps no weights along the way", f"got keep_every={every!r}",
+                         "use --engine torch")
+    if out is None:
+        raise UsageError("there is no folder to keep weights in", f"got keep_every={every!r}", "name it: --out FOLDER")
+    return Kept.read(out / "kept", every)
 
 
 def _shape(example: Any, rest: Any) -> tuple[int, ...]:

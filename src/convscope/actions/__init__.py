@@ -4,6 +4,7 @@ networks.py      open a network; its layers, its answers, what a layer has learn
 attributions.py  which pixels decided: one method, or all side by side
 mechanics.py     single numbers worked out, one training step, proofs, somebody's own backpropagation checked
 collections.py   a network over a collection of images: sweeps, studies, the atlas
+comparisons.py   networks side by side: what training changed, how alike two are
 evaluating.py    which heat-maps can be trusted
 fitting.py       training, the demo
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from convscope.actions.attributions import attribute, attribute_all, attribute_each
 from convscope.actions.collections import atlas, open_atlas, respond, study, swept
+from convscope.actions.comparisons import compare
 from convscope.actions.evaluating import evaluate
 from convscope.actions.fitting import demo, fit
 from convscope.actions.mechanics import equivalences, steps, update, verify
@@ -25,6 +27,7 @@ __all__ = [
     "attribute",
     "attribute_all",
     "attribute_each",
+    "compare",
     "demo",
     "equivalences",
     "evaluate",

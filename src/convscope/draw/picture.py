@@ -22,7 +22,8 @@ ROWS = 60  # rows in a text
 def figure(result: Picture) -> Figure:
     from convscope.draw.paper import FAINT, Paper, fitted
 
-    count, drawn = len(result.tiles), min(len(result.tiles), MOST)
+    whole = max(MOST // result.columns, 1) * result.columns if result.columns else MOST  # of rows that mean something
+    count, drawn = len(result.tiles), min(len(result.tiles), whole)
     notes = [words.shown(drawn, count, "tiles"), *result.notes, words.origin(result.origin)]
     notes = [n for n in notes if n]
     if not drawn:
@@ -30,26 +31,39 @@ def figure(result: Picture) -> Figure:
     rgb, stated = colour(result)
     height, width = rgb.shape[1:3]
     cell = 2.0 if drawn <= 3 else 1.5 if drawn <= 12 else 0.95 if drawn <= 48 else 0.62  # inches, the longer side of a tile
+    if result.columns:
+        cell = min(1.0, max(0.4, 7.0 / result.columns - 0.06))
     wide, high = (cell, cell * height / width) if width >= height else (cell * width / height, cell)
-    columns = min(drawn, max(1, int(7.6 / (wide + 0.06))))
-    prefix, captions = _captions(result)
-    step = high + 0.2
+    columns = min(drawn, result.columns or max(1, int(7.6 / (wide + 0.06))))
     rows = -(-drawn // columns)
+    prefix, captions = _captions(result)
+    heads, sides, captions = _heads(result, captions) if result.columns else ([], [], captions)
+    prefix = words.clean(next(iter(result.values), "")) if heads else prefix
+    left, top = (0.09 * max(map(len, sides)), 0.2) if heads else (0.0, 0.0)
+    step = high + 0.2
     bar = result.scale == "shared"
     drawing = columns * (wide + 0.06)
     below = f"{words.plural(count, 'tile')} of {_size(result)} · {stated}" + (f" · below each: {prefix}" if prefix else "")
-    paper = Paper.of(drawing + (0.7 if bar else 0), rows * step, result.title or "picture", below, notes)
-    ax = paper.axes(0, 0, drawing, rows * step)
+    across = left + drawing + (0.7 if bar else 0)
+    paper = Paper.of(across, top + rows * step, result.title or "picture", below, notes)
+    ax = paper.axes(left, top, drawing, rows * step)
+    for i, name in enumerate(heads):
+        place = left + i * (wide + 0.06) + wide / 2
+        paper.text(place, 0.09, fitted(name, wide + 0.06, 6.5), size=6.5, weight="bold", ha="center")
+    for i, name in enumerate(sides[:rows]):
+        paper.text(0, top + i * step + high / 2, name, size=7, weight="bold")
     enlarged = width < wide * 200  # pictures are saved with 200 dots an inch
     for i in range(drawn):
         x, y = i % columns * (wide + 0.06), i // columns * step
         ax.imshow(rgb[i], extent=(x, x + wide, y + high, y), interpolation="nearest" if enlarged else "antialiased")
-        paper.text(x + wide / 2, y + high + 0.09, fitted(captions[i], wide, 6.5), size=6.5, colour=FAINT, ha="center")
+        caption = fitted(captions[i], wide, 6.5)
+        paper.text(left + x + wide / 2, top + y + high + 0.09, caption, size=6.5, colour=FAINT, ha="center")
     ax.set(xlim=(0, drawing), ylim=(rows * step, 0), aspect="auto")
     if bar:
         low, high_end = _ends(result)
         tall = min(rows * step - 0.2, 2.2)
-        paper.colour_bar(colours.DIVERGING if result.signed else colours.SEQUENTIAL, drawing + 0.1, 0, tall, low, high_end)
+        scale = colours.DIVERGING if result.signed else colours.SEQUENTIAL
+        paper.colour_bar(scale, left + drawing + 0.1, top, tall, low, high_end)
     return paper.figure
 
 
@@ -99,6 +113,18 @@ def _ends(result: Picture) -> tuple[float, float]:
 
 def _size(result: Picture) -> str:
     return "×".join(map(str, result.tiles.shape[1:3]))
+
+
+def _heads(result: Picture, captions: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Where units are called 'ROW COLUMN' throughout: the columns' names, the rows' names, and what is left below a tile.
+
+    Else no names, and the captions as they are.
+    """
+    pairs = [words.clean(u).rpartition(" ")[::2] for u in result.units]
+    heads, sides = [c for _, c in pairs[: result.columns]], [r for r, _ in pairs[:: result.columns]]
+    if not all(sides) or pairs != [(r, c) for r in sides for c in heads]:
+        return [], [], captions
+    return heads, sides, [c.rpartition(" · ")[2] if " · " in c else "" for c in captions]
 
 
 def _captions(result: Picture) -> tuple[str, list[str]]:

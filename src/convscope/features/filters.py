@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope import learned
-from convscope.errors import UsageError, unknown
 from convscope.features._given import NOTHING, Given
 from convscope.fields import param, validate
 from convscope.network import Network
-from convscope.results import Layer, Picture
+from convscope.results import Picture
 
 Array = NDArray[np.float64]
-_PASSING = ("reshape", "flatten", "dropout")  # what may lie between the image and a dense layer
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Filters:
         """The filters of the layer at this address."""
         del given  # weights are all there is to see
         found = net[target]
-        weights, on_image = _filters(net, found)
+        weights, on_image = learned.filters(net, found)
         kept = weights[: self.most]
         notes = [f"the first {self.most} of {len(weights)} units"] if len(weights) > self.most else []
         facts = {"norm": np.sqrt((kept**2).sum((1, 2, 3))), "limit": np.abs(kept).max((1, 2, 3))}
@@ -88,31 +86,3 @@ class Filters:
         channel = (kept**2).sum((2, 3)).argmax(1)
         note = f"of {kept.shape[1]} input channels the one with the largest weights"
         return kept[np.arange(len(kept)), channel], True, {"channel": channel}, [note]
-
-
-def _filters(net: Network, layer: Layer) -> tuple[Array, bool]:
-    """(U, C, h, w) weights of a layer, and whether they lie directly on the image."""
-    weight = learned.weight(net, layer)
-    if weight is None:
-        others = [one.address for one in net.layers if "conv" in one.operator and learned.weight(net, one) is not None]
-        raise unknown("layer with filters", layer.address, others, f"{layer.operator} has no weights of its own")
-    array = weight.double().cpu().numpy()
-    first = _on_image(net, layer)
-    if layer.operator == "linear":
-        shape = net.input_shape[1:]
-        if not (first and len(shape) == 3 and array.shape[1] == np.prod(shape)):
-            raise UsageError(f"{layer.address} is a dense layer on {array.shape[1]} numbers", "its weights are no picture",
-                             "choose a convolution, or a dense layer that reads the image itself")
-        return array.reshape(-1, *shape), True
-    if array.ndim == 5:
-        raise UsageError(f"the filters of {layer.address} have three axes", f"their shape is {array.shape[1:]}",
-                         "choose a 2-D convolution")
-    return array[:, :, None] if array.ndim == 3 else array, first
-
-
-def _on_image(net: Network, layer: Layer) -> bool:
-    """Does this layer read the image itself?"""
-    before = layer.parents
-    while len(before) == 1 and before[0] != "input" and net[before[0]].operator in _PASSING:
-        before = net[before[0]].parents
-    return before == ("input",)
