@@ -10,7 +10,8 @@ megabytes costs ten times the arithmetic. So a visitor must take from a value wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import operator
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,21 +63,66 @@ _VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
 
 def fast(net: Network, measured: Collection[str], in_place: bool = True) -> Fast:
     """A fast copy of `net` on which every layer in `measured` can still be seen; without `in_place`, every value stays."""
-    old = net.program.graph_module.graph
-    graph, twin = Graph(), dict[Node, Node]()  # a copied node may get another name: `twin` says which is which
-    graph.output(graph.graph_copy(old, twin))
-    names = {before.name: after.name for before, after in twin.items()}
-    tensors = {names[k]: _channels_last(v) for k, v in net.tensors.items()}
-    by_node = {names[layer.node]: layer for layer in net.layers if layer.address in measured}
-    folded = sum(_fold(node, tensors, by_node) for node in list(graph.nodes))
-    for node in list(graph.nodes) if in_place else ():
-        _norm_in_place(node, tensors, by_node)
-    for node in list(graph.nodes) if in_place else ():
-        _in_place(node)
-    graph.eliminate_dead_code()
-    inputs = {names[node.name] for node in net.inputs}
-    values = [None if n.name in inputs else tensors[n.name] for n in graph.nodes if n.op == "placeholder"]
-    return Fast(GraphModule(torch.nn.Module(), graph), values, by_node, net.output_at, folded)
+    copy = _Copy(net, measured)
+    folded = copy.fold()
+    if in_place:
+        for node in list(copy.graph.nodes):
+            _norm_in_place(node, copy.tensors, copy.by_node)
+        for node in list(copy.graph.nodes):
+            _in_place(node)
+    return Fast(copy.module(), copy.values(), copy.by_node, net.output_at, folded)
+
+
+def cut(net: Network, wanted: Sequence[str]) -> tuple[GraphModule, list[Any]]:
+    """A fast copy that ends at the layers in `wanted` and gives their values, in their order; autograd can go through it.
+
+    Also the values of its placeholders, None for the image's.
+    """
+    copy = _Copy(net, wanted)
+    by_address = {layer.address: name for name, layer in copy.by_node.items()}
+    nodes = {node.name: node for node in copy.graph.nodes}
+    outputs: list[Node] = []
+    for address in wanted:
+        node = nodes[by_address[address]]
+        if isinstance(node.meta.get("val"), (tuple, list)):  # batch norm, LSTM: its first entry is the layer's value
+            with copy.graph.inserting_after(node):
+                node = copy.graph.call_function(operator.getitem, (node, 0))
+        outputs.append(node)
+    last = next(iter(reversed(copy.graph.nodes)))
+    last.args = (tuple(outputs),)
+    copy.graph.eliminate_dead_code()
+    copy.fold()
+    for node in list(copy.graph.nodes):
+        _in_place(node)  # batch norms are left: what they write over, autograd could not follow
+        if node.op == "call_function" and node.target in _VIEWS:
+            node.target = torch.reshape
+    return copy.module(), copy.values()
+
+
+class _Copy:
+    """A copy of the graph and its tensors, to be changed."""
+
+    def __init__(self, net: Network, seen: Collection[str]) -> None:
+        old = net.program.graph_module.graph
+        self.graph, twin = Graph(), dict[Node, Node]()  # a copied node may get another name: `twin` says which is which
+        self.graph.output(self.graph.graph_copy(old, twin))
+        names = {before.name: after.name for before, after in twin.items()}
+        self.tensors = {names[k]: _channels_last(v) for k, v in net.tensors.items()}
+        self.by_node = {names[layer.node]: layer for layer in net.layers if layer.address in seen}
+        self.inputs = {names[node.name] for node in net.inputs}
+
+    def fold(self) -> int:
+        """Fold what can be folded; how many batch norms that were."""
+        return sum(_fold(node, self.tensors, self.by_node) for node in list(self.graph.nodes))
+
+    def module(self) -> GraphModule:
+        self.graph.eliminate_dead_code()
+        return GraphModule(torch.nn.Module(), self.graph)
+
+    def values(self) -> list[Any]:
+        """One per placeholder; None for the image."""
+        names = [node.name for node in self.graph.nodes if node.op == "placeholder"]
+        return [None if name in self.inputs else self.tensors[name] for name in names]
 
 
 # Operations that make a tensor of their own. What they made may be written over by its only reader.

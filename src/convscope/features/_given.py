@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from convscope.errors import UsageError
@@ -37,11 +38,12 @@ class Given:
             raise UsageError(f"{what} needs an image", "none was given", "give one: --image FILE, or image=…")
         return self.image
 
-    def strongest(self, layer: str) -> NDArray[Any] | None:
-        """(U,) each unit's largest response to a real image, where a sweep has measured this layer."""
+    def extremes(self, layer: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Each unit's smallest and largest response (U,) to real images, where a sweep has measured this layer."""
         if self.record is None or layer not in self.record.facts.layers:
             return None
-        return self.record.tally(layer).value[:, 0]
+        found = self.record.tally(layer)
+        return found.minimum.astype(np.float64), found.value[:, 0].astype(np.float64)
 
     def report(self, done: int, total: int, what: str) -> None:
         if self.progress is not None:

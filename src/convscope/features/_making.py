@@ -1,0 +1,128 @@
+"""What methods that make pictures share: which pictures are asked for, on what canvas, in whose colours, and what to say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convscope import inputs
+from convscope.errors import UsageError
+from convscope.features._given import Given
+from convscope.network import Network, units_of
+from convscope.synthesis import colours, objective
+from convscope.synthesis.colours import Colours
+from convscope.synthesis.forward import Cut
+from convscope.synthesis.image import spectrum
+from convscope.synthesis.loop import Found
+from convscope.synthesis.objective import Objective
+from convscope.synthesis.response import canvas_for
+
+SPECTRA = 100  # images whose Fourier magnitudes are averaged
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One picture that is wanted."""
+
+    name: str
+    objective: Objective
+    layer: str = ""  # the layer as it was named; empty for a sum of several
+    unit: int | None = None  # its unit; None for a layer, a class or a sum
+    sign: int = 1
+    position: tuple[int, ...] | None = None
+
+
+def asked_units(
+    nets: Sequence[Network], target: str, *, unit: str = "neuron", raw: bool = True, sign: str = "positive", most: int = 16
+) -> tuple[list[Asked], str]:
+    """The pictures that a target stands for (a unit, the first units of a layer, an objective in words); what was left out.
+
+    `sign`: 'positive', 'negative' or 'both'.
+    """
+    net, found, note = nets[0], list[Asked](), ""
+    signs = {"positive": (1,), "negative": (-1,), "both": (1, -1)}[sign]
+    if target in net:
+        layer = net[target]
+        count = units_of(layer)
+        if count is None:
+            raise UsageError(f"{target} has no units", f"its output is {layer.output_shape}", "choose a layer with channels")
+        names = [f"{layer.address}/{u}" for u in range(min(count, most))]
+        note = f"the first {most} of {count:,} units" if count > most else ""
+    else:
+        names = [target]
+    for name in names:
+        goal = objective.parse(nets, name, unit=unit, raw=raw)
+        single = all(mark not in name for mark in (" + ", " - ", "*", ":")) and not name.startswith("-")
+        address = net.unit(name) if single else None
+        for s in signs:
+            mark = "" if sign == "positive" else "+" if s > 0 else "−"
+            found.append(Asked(mark + name, goal if s > 0 else -goal, address.layer if address else "",
+                               address.channel if address else None, s, address.position if address else None))
+    return found, note
+
+
+def canvas_of(net: Network, asked: Sequence[Asked], wanted: int, exact: bool) -> tuple[tuple[int, int], str]:
+    """(H, W) of the pictures, and a sentence about it. `wanted` 0: what the unit sees; `exact`: not less than that."""
+    layers = {one.layer for one in asked}
+    own = net.input_shape[2:]
+    whole = (own[0], own[1])
+    if len(layers) != 1 or "" in layers or any(one.position for one in asked):
+        if wanted and (wanted, wanted) != whole:
+            raise UsageError(f"pictures of {wanted}×{wanted}", "sums, classes and positions need the network's own size",
+                             f"leave the size out: {whole[0]}×{whole[1]}")
+        return whole, f"pictures of {whole[0]}×{whole[1]} px, what the network reads"
+    layer = net[asked[0].layer]
+    smallest = canvas_for(net, layer)
+    if not wanted:
+        seen = "what one position sees" if smallest != whole else "what the network reads"
+        return smallest, f"pictures of {smallest[0]}×{smallest[1]} px, {seen}"
+    if not Cut(net, [layer.address]).any_size and (wanted, wanted) != whole:
+        raise UsageError(f"pictures of {wanted}×{wanted}", f"{layer.address} needs {whole[0]}×{whole[1]}", "leave the size out")
+    if exact and wanted < min(smallest):
+        raise UsageError(f"pictures of {wanted}×{wanted}", f"a position of {layer.address} sees {smallest[0]}×{smallest[1]}",
+                         f"ask for at least {min(smallest)}, or leave the size out")
+    return (wanted, wanted), f"pictures of {wanted}×{wanted} px"
+
+
+def colours_of(net: Network, given: Given, name: str) -> Colours:
+    """Colours by name; 'own': the given images', else ImageNet's where there are three channels."""
+    channels = net.input_shape[1]
+    if name != "own":
+        return colours.named(name, channels)
+    if given.images is not None and given.count:
+        found = colours.measured(given.images, given.count)
+        if len(found.mean) == channels:
+            return found
+    return colours.IMAGENET if channels == 3 else colours.independent(channels)
+
+
+def magnitude_of(net: Network, given: Given, size: tuple[int, int], seed: int) -> tuple[Any, str]:
+    """Fourier magnitudes (C, H, W//2 + 1) of the given images, for phase-only pictures, and whose they are."""
+    if given.images is None or not given.count:
+        return None, "magnitudes fall as 1/f: no images were given"
+    preprocess, _ = inputs.preprocess_of(net)
+    numbers = np.random.default_rng(seed).permutation(given.count)[:SPECTRA]
+    seen = [preprocess(given.images(int(n))) for n in numbers]
+    spread = [np.broadcast_to(np.reshape(v, (-1, 1, 1)), (len(seen[0]), 1, 1)) for v in (preprocess.mean, preprocess.std)]
+    shown = np.stack([(x * spread[1] + spread[0]) / preprocess.range for x in seen])
+    shown = shown[:, ::-1] if preprocess.channels == "BGR" else shown
+    h, w = (min(a, b) for a, b in zip(size, shown.shape[2:], strict=True))
+    top, left = (shown.shape[2] - h) // 2, (shown.shape[3] - w) // 2
+    cut = shown[:, :, top : top + h, left : left + w]
+    if cut.shape[2:] != size:
+        return None, "magnitudes fall as 1/f: the pictures are larger than the given images"
+    return spectrum(cut), f"Fourier magnitudes of {len(seen)} images, seed {seed}"
+
+
+def words_of(found: Found, names: Sequence[str]) -> list[str]:
+    """What must be said about an ascent: blocked starts, and what was done about them."""
+    notes: list[str] = []
+    if found.recovered:
+        notes.append(f"{len(found.recovered)} of {len(names)} started where no gradient came back: ReLUs were redirected")
+    if found.blocked:
+        which = ", ".join(names[i] for i in found.blocked[:5])
+        notes.append(f"no gradient ever reached {len(found.blocked)} of {len(names)}: {which}")
+    return notes

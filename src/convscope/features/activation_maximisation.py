@@ -1,0 +1,111 @@
+"""The image that a unit responds to most, found by gradient ascent (Erhan, Bengio, Courville, Vincent 2009).
+
+    x* = argmax_x a[u](shake(x)),   x = image(θ):  Fourier coefficients in decorrelated colours (Olah et al. 2017)
+
+See `convscope.synthesis` for the parts: objective × image × shake × loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from convscope import inputs
+from convscope.features._given import NOTHING, Given
+from convscope.features._making import Asked, asked_units, canvas_of, colours_of, magnitude_of, words_of
+from convscope.fields import param, validate
+from convscope.network import Network
+from convscope.results import Picture
+from convscope.synthesis.image import Image, Reading
+from convscope.synthesis.loop import Ascent, Wanted
+from convscope.synthesis.objective import Spread, Sum
+from convscope.synthesis.response import responses, tiles
+from convscope.synthesis.shake import LUCID
+
+
+@dataclass(frozen=True)
+class ActivationMaximisation:
+    """Which image does this unit respond to most?
+
+    One tile a picture (H, W, 3) uint8: of the target's unit, of each unit of a layer (the first `most`), or of an objective
+    in words, 'conv3/5 + 0.5*conv4/7 - class:tabby'. `values`: 'score' of the last step; for units 'response', max_p a[u, p]
+    to the picture as shown (min_p where the sign is negative), in the layer's own units; where a sweep's record is given
+    also 'strongest', the same over real images, and 'converged', whether the picture is stronger. Same seed, same bits.
+
+    Misleads where it has not converged, and about what a unit *needs*: many images excite it, this is one; `variants` shows
+    more. Errors: UsageError for a layer without units or a network that reads no images, UnknownName. Source: Erhan et al.
+    2009; Olah, Mordvintsev, Schubert 2017; Fel et al. 2023 (image='phase').
+
+    >>> ActivationMaximisation(steps=64).objective
+    'neuron'
+    """
+
+    objective: str = param("neuron", "the unit at one position, or its mean over the map", choices=("neuron", "channel"))
+    sign: str = param("positive", "what excites the unit, what inhibits it, or both",
+                      choices=("positive", "negative", "both"))
+    image: str = param("fourier", "what is changed: Fourier coefficients, pixels, or phases only",
+                       choices=("fourier", "pixels", "phase"))
+    size: int = param(0, "side of the picture; 0: what the unit sees, at most the network's own size", unit="px", low=0)
+    steps: int = param(256, "steps of the ascent", low=1)
+    rate: float = param(0.05, "learning rate of Adam", low=1e-6)
+    shake: float = param(1.0, "how much the image is moved before each step; 1: Lucid's amounts", low=0, high=4)
+    colours: str = param("own", "'own': of the given images, else ImageNet's for three channels",
+                         choices=("own", "imagenet", "independent"))
+    variants: int = param(1, "pictures for each unit, told to differ", low=1, high=32)
+    raw: bool = param(True, "grow what the activation function is given, not what it gives")
+    most: int = param(16, "units of a layer at most", low=1)
+    batch: int = param(8, "pictures computed together", low=1)
+    seed: int = param(0, "seed of the start and of every move", low=0)
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def __call__(self, net: Network, target: str, given: Given = NOTHING) -> Picture:
+        """Pictures of a unit, of a layer's units, or of an objective in words."""
+        preprocess, assumed = inputs.preprocess_of(net)
+        nets = (net, *given.more.get("against", ()))
+        asked, left = asked_units(nets, target, unit=self.objective, raw=self.raw, sign=self.sign, most=self.most)
+        size, said = canvas_of(net, asked, self.size, self.objective == "neuron")
+        colours = colours_of(net, given, self.colours)
+        magnitude, whose = magnitude_of(net, given, size, self.seed) if self.image == "phase" else (None, "")
+        image, read = Image(self.image, size, colours, magnitude=magnitude), Reading(preprocess, net.input_shape[1])
+        ascent = Ascent(nets, image, read, LUCID.times(self.shake), self.steps, self.rate, self.seed, self.batch)
+        found = ascent([self._wanted(one) for one in asked], given.progress)
+        each = [one for one in asked for _ in range(self.variants)]
+        names = [one.name + (f" #{i + 1}" if self.variants > 1 else "") for one in asked for i in range(self.variants)]
+        values: dict[str, Any] = {"score": found.scores[-1].double().cpu().numpy()}
+        values |= self._judged(net, each, found.images, read, given)
+        weak = [name for name, good in zip(names, values.get("converged", ()), strict=False) if not good]
+        notes = [
+            left, said, colours.source, whose, assumed, *words_of(found, names),
+            f"not converged, weaker than a real image: {', '.join(weak[:5])}{' …' if len(weak) > 5 else ''}" if weak else "",
+            f"computed in batches of {self.batch}" if len(each) > self.batch else "",
+        ]  # fmt: skip
+        return Picture(tiles=tiles(found.images), units=tuple(names), title=f"what excites {target}", scale="rgb",
+                       values=values, notes=tuple(note for note in notes if note), origin=net.origin(self, seed=self.seed))
+
+    def _wanted(self, one: Asked) -> Wanted:
+        """The objective, and for several variants how unlike they shall be."""
+        if self.variants == 1 or not one.layer:
+            return Wanted(one.name, one.objective, self.variants)
+        (place, *_) = one.objective.places()
+        return Wanted(one.name, Sum((one.objective, Spread(place.layer)), (1.0, 1.0)), self.variants)
+
+    def _judged(
+        self, net: Network, each: Sequence[Asked], images: Tensor, read: Reading, given: Given
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """How strongly the units respond, beside real images; nothing where not every picture is of one unit."""
+        if any(one.unit is None for one in each):
+            return {}
+        layer, units = each[0].layer, [one.unit or 0 for one in each]
+        signs = np.array([one.sign for one in each])
+        values = {"response": responses(net, layer, units, signs.tolist(), images, read)}
+        real = given.extremes(layer)
+        if real is not None:
+            values["strongest"] = np.where(signs > 0, real[1][units], real[0][units])
+            values["converged"] = signs * values["response"] >= signs * values["strongest"]
+        return values
