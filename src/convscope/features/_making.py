@@ -80,7 +80,7 @@ def canvas_of(net: Network, asked: Sequence[Asked], wanted: int, exact: bool) ->
         seen = "what one position sees" if smallest != whole else "what the network reads"
         return smallest, f"pictures of {smallest[0]}×{smallest[1]} px, {seen}"
     if not Cut(net, [layer.address]).any_size and (wanted, wanted) != whole:
-        raise UsageError(f"pictures of {wanted}×{wanted}", f"{layer.address} needs {whole[0]}×{whole[1]}", "leave the size out")
+        raise UsageError(f"pictures of {wanted}×{wanted}", f"{layer.address} needs {whole[0]}×{whole[1]}", "leave it out")
     if exact and wanted < min(smallest):
         raise UsageError(f"pictures of {wanted}×{wanted}", f"a position of {layer.address} sees {smallest[0]}×{smallest[1]}",
                          f"ask for at least {min(smallest)}, or leave the size out")

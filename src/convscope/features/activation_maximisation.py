@@ -32,9 +32,8 @@ class ActivationMaximisation:
     """Which image does this unit respond to most?
 
     One tile a picture (H, W, 3) uint8: of the target's unit, of each unit of a layer (the first `most`), or of an objective
-    in words, 'conv3/5 + 0.5*conv4/7 - class:tabby'. `values`: 'score' of the last step; for units 'response', max_p a[u, p]
-    to the picture as shown (min_p where the sign is negative), in the layer's own units; where a sweep's record is given
-    also 'strongest', the same over real images, and 'converged', whether the picture is stronger. Same seed, same bits.
+    in words, 'conv3/5 + 0.5*conv4/7 - class:tabby'. `values`: for units 'response', max_p a[u, p] to the picture as
+    shown (min_p where the sign is negative), in the layer's own units; where a sweep's record is given also 'strongest', the same over real images, and 'converged', whether the picture is stronger. Same seed, same bits.
 
     Misleads where it has not converged, and about what a unit *needs*: many images excite it, this is one; `variants` shows
     more. Errors: UsageError for a layer without units or a network that reads no images, UnknownName. Source: Erhan et al.
@@ -77,8 +76,8 @@ class ActivationMaximisation:
         found = ascent([self._wanted(one) for one in asked], given.progress)
         each = [one for one in asked for _ in range(self.variants)]
         names = [one.name + (f" #{i + 1}" if self.variants > 1 else "") for one in asked for i in range(self.variants)]
-        values: dict[str, Any] = {"score": found.scores[-1].double().cpu().numpy()}
-        values |= self._judged(net, each, found.images, read, given)
+        values = self._judged(net, each, found.images, read, given)
+        values["score"] = found.scores[-1].double().cpu().numpy()
         weak = [name for name, good in zip(names, values.get("converged", ()), strict=False) if not good]
         notes = [
             left, said, colours.source, whose, assumed, *words_of(found, names),
@@ -97,13 +96,13 @@ class ActivationMaximisation:
 
     def _judged(
         self, net: Network, each: Sequence[Asked], images: Tensor, read: Reading, given: Given
-    ) -> dict[str, np.ndarray[Any, Any]]:
+    ) -> dict[str, Any]:
         """How strongly the units respond, beside real images; nothing where not every picture is of one unit."""
         if any(one.unit is None for one in each):
             return {}
         layer, units = each[0].layer, [one.unit or 0 for one in each]
         signs = np.array([one.sign for one in each])
-        values = {"response": responses(net, layer, units, signs.tolist(), images, read)}
+        values: dict[str, Any] = {"response": responses(net, layer, units, signs.tolist(), images, read)}
         real = given.extremes(layer)
         if real is not None:
             values["strongest"] = np.where(signs > 0, real[1][units], real[0][units])

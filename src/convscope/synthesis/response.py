@@ -50,5 +50,3 @@ def tiles(images: Tensor) -> NDArray[np.uint8]:
     if c > 1:
         levels = levels.transpose(0, 2, 1, 3).reshape(b, 1, h, c * w)
     return np.repeat(levels.transpose(0, 2, 3, 1), 3, axis=3)
-
-__all__ = ["Image", "canvas_for", "quantised", "responses", "tiles"]
