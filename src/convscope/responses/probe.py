@@ -62,7 +62,7 @@ class Probe:
             notes = (*notes, f"left out: {int((labels < 0).sum()):,} images without a label")
             vectors, labels = vectors[labels >= 0], labels[labels >= 0]
         first = twins(vectors)
-        kinds, _ = self._check(study, labels, first)
+        kinds = self._check(study, labels, first)
         folds = min(self.folds, int(_counts(labels, first).min()))
         if folds < self.folds:
             notes = (*notes, f"folds lowered from {self.folds}: the smallest class has {folds} different images")
@@ -80,8 +80,8 @@ class Probe:
         return Table(columns=_rows(y, said, names), units=_UNITS, title=f"linear probe of {layer}", notes=notes,
                      origin=study.origin(self, self.seed))
 
-    def _check(self, study: Study, labels: Indices, first: Indices) -> tuple[Indices, Indices]:
-        """The classes there are and how many different images each has; an error where a probe would say nothing."""
+    def _check(self, study: Study, labels: Indices, first: Indices) -> Indices:
+        """The classes there are; an error where a probe would say nothing."""
         name = study.collection.name
         if not len(labels):
             raise DataError(f"a probe needs labels, and {name} has none", "nobody says what is on the images",
@@ -95,7 +95,7 @@ class Probe:
             rare = study.record.classes[kinds[counts.argmin()]]
             raise DataError(f"too few images of {rare!r} for a probe", f"{counts.min()} different, and it needs {FEWEST}",
                             "raise most, sweep more images, or take this class out")
-        return kinds, counts
+        return kinds
 
     def _held_out(self, x: Array, y: Indices, first: Indices, folds: int) -> tuple[Indices, list[float], float, int]:
         """(N,) the class answered for each image while held out; C of each fold; accuracy on what was fitted; late fits."""
@@ -135,8 +135,9 @@ def answers(x: Array, y: Indices, asked: Array, strength: float) -> tuple[Indice
 
 
 def _counts(labels: Indices, first: Indices) -> Indices:
-    """How many different images each class has."""
-    return np.unique(labels[np.unique(first)], return_counts=True)[1]
+    """How many different images each class has; those that two classes share count for the first one's."""
+    kinds = np.unique(labels)
+    return np.bincount(np.searchsorted(kinds, labels[np.unique(first)]), minlength=len(kinds))
 
 
 def _rows(y: Indices, said: Indices, names: list[str]) -> dict[str, NDArray[Any]]:
