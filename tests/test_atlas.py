@@ -1,6 +1,6 @@
 """An atlas on disk: what it says is what Python says, what it names is there, and it can be gone on with and asked more.
 
-Turns red: in `pages.layer_page`, swap the rows and columns of `top`; in `atlas._image_page`, never return early.
+Turns red: in `pages.layer_page`, swap the rows and columns of `top`; in `writing._image_page`, never return early.
 """
 
 from __future__ import annotations

@@ -88,8 +88,6 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "judging",
         "mechanics_maps",
         "mechanics_page",
-        "pages",
-        "pictures",
         "session",
         "training",
     ),

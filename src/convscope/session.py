@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from convscope import actions, pictures
+from convscope import actions
+from convscope.atlas import pictures
 from convscope.errors import StoreError
 from convscope.images import Preprocess
 from convscope.network import Network

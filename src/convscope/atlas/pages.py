@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convscope import pictures, tally
+from convscope import tally
 from convscope.addresses import slug
+from convscope.atlas import pictures
 from convscope.draw.trace import formula
 from convscope.network import Network, map_of, units_of
 from convscope.record import LEVELS, Record
 from convscope.results import Cloud, Layer, Table, Trace
 
 if TYPE_CHECKING:
-    from convscope.atlas import Work
+    from convscope.atlas.work import Work
     from convscope.images import Preprocess
 
 SHOWN = ("mean", "deviation", "minimum", "maximum", "zeros", "fires", "selectivity", "preferred")
 MANY = 100  # more classes than this, and a unit names its five strongest only
-
-
-def plain(value: Any) -> Any:
-    """JSON values: arrays as lists, six significant digits, NaN as null."""
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, (np.generic, Fraction)):
-        return plain(value.item() if isinstance(value, np.generic) else float(value))
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if np.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    return value
 
 
 def network_page(work: Work, trace: Trace, made: dict[str, Any]) -> dict[str, Any]:

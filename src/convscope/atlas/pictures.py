@@ -16,7 +16,7 @@ from convscope.record import measurable
 from convscope.results import Heatmap, Picture
 
 if TYPE_CHECKING:
-    from convscope.atlas import Work
+    from convscope.atlas.work import Work
     from convscope.images import Preprocess
 
 COLUMNS, PER_SHEET = 20, 400

@@ -1,14 +1,4 @@
-"""Write an atlas: a folder of results for one network and one collection, with a page that a browser opens from disk.
-
-    index.html, app/        the page (copied from web/static)
-    data/KEY.js             `convscope.put("KEY", {…})`: scripts, because a page opened from disk may load nothing else
-    thumbs/, pictures/      what the page shows
-    record/                 the sweep (record.py)
-    results/                the same answers as results, for Python: `convscope.store.Store(atlas / "results")`
-    network.pt2, atlas.json the network and what was asked, so that `convscope serve` can ask more
-
-The sweep is resumable, image pages are kept once made, and every file is written whole or not at all.
-"""
+"""Writing an atlas: the sweep, then everything that its pages show, then the page itself."""
 
 from __future__ import annotations
 
@@ -17,18 +7,19 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from convscope import __version__, mechanics_page, pages, pictures, store
+from convscope import __version__, mechanics_page, store
+from convscope.addresses import slug
+from convscope.atlas import pages, pictures
+from convscope.atlas.work import Progress, Settings, Work, put, silent
 from convscope.data import Collection
 from convscope.errors import StoreError, UsageError
-from convscope.fields import param, validate
 from convscope.images import Preprocess
 from convscope.inputs import preprocess_of
 from convscope.network import Network
@@ -36,25 +27,8 @@ from convscope.record import Record, measurable
 from convscope.results import Cloud
 from convscope.sweep import Sweep
 
-Progress = Callable[[int, int, str], None]
 MECHANICS = 4  # images whose first convolutions can be stepped through without a server
-STATIC = Path(__file__).parent / "web" / "static"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How much goes into an atlas."""
-
-    top: int = param(9, "strongest images kept for each unit", low=1, high=100)
-    batch: int = param(32, "images per forward pass", low=1)
-    pages: int = param(12, "images with a page of their own: maps of every layer and heat-maps", low=0)
-    thumbnails: int = param(20000, "most thumbnails kept", low=1)
-    points: int = param(2000, "most images on the map of the collection; more are sampled", low=10)
-    map_layer: str = param("", "layer whose responses make the map; by default the last one before the output")
-    seed: int = param(0, "seed of every sample and of t-SNE")
-
-    def __post_init__(self) -> None:
-        validate(self)
+STATIC = Path(__file__).parents[1] / "web" / "static"
 
 
 def write(
@@ -62,7 +36,7 @@ def write(
 ) -> Path:
     """Write the atlas of `net` over `collection` into `out`; returns the page. `source`: how to open the images again."""
     began = time.monotonic()
-    report = progress or _silent
+    report = progress or silent
     preprocess, assumed = preprocess_of(net)
     net = _with_classes(net, collection)
     layer = net[settings.map_layer].address if settings.map_layer else last_features(net)
@@ -81,7 +55,7 @@ def write(
     for at, address in enumerate(record.facts.layers):
         table = record.table(address)
         kept.put(f"layer/{address}/units", table)
-        put(out, f"layer/{pages.slug(address)}", pages.layer_page(work, address, table))
+        put(out, f"layer/{slug(address)}", pages.layer_page(work, address, table))
         report(at + 1, len(record.facts.layers), "layers")
     clouds = _maps(work)
     for name, cloud in clouds.items():
@@ -104,34 +78,6 @@ def write(
     _page(out)
     _reopen(net, source, preprocess, out, settings)
     return out / "index.html"
-
-
-@dataclass(frozen=True)
-class Work:
-    """What the writers of pages share."""
-
-    net: Network
-    collection: Collection
-    preprocess: Preprocess
-    record: Record
-    out: Path
-    settings: Settings
-    report: Progress
-    map_layer: str
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    """Nobody watches."""
-    del done, total, text
-
-
-def put(out: Path, key: str, value: Any) -> None:
-    """Write `data/KEY.js`."""
-    path = out / "data" / f"{key}.js"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(pages.plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
-    with store.atomic(path) as file:
-        file.write(f"convscope.put({json.dumps(key)},{text});\n".encode())
 
 
 def last_features(net: Network) -> str:
