@@ -132,7 +132,7 @@ def test_sampled_and_nothing_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found) == 4
     assert "sampled: 4 of 9 units, seed 3" in found.notes
     rows[:, 1:] = 0.1  # in float32 not a sum of powers of two: its mean is rounded
-    with pytest.raises(DataError, match="nothing to correlate in conv1; 1 of its 9 units vary over 16 images; choose another"):
+    with pytest.raises(DataError, match="nothing to correlate in conv1; 1 of its 9 units vary over 16 images; choose"):
         of(rows, monkeypatch)
 
 

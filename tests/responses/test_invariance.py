@@ -23,7 +23,7 @@ from convscope.responses._alike import alike, inner, means
 from convscope.responses._study import Study
 from convscope.responses.invariance import Invariance
 from tests.contracts.leaves import check_stored_and_drawn, same
-from tests.contracts.studies import collection, study, studied
+from tests.contracts.studies import collection, studied, study
 
 PREPROCESS = Preprocess(mean=(0.5,), std=(0.25,))
 
@@ -46,8 +46,8 @@ def studied_here(model: nn.Module, folder: Path, batch: int = 2) -> Study:
 
 def rows(table: Any, name: str) -> dict[float, int]:
     """Row numbers of one transformation by its amount."""
-    return {float(a): i for i, (t, a) in enumerate(zip(table.columns["transformation"], table.columns["amount"], strict=True))
-            if t == name}
+    columns = table.columns
+    return {float(columns["amount"][i]): i for i in np.flatnonzero(columns["transformation"] == name).tolist()}
 
 
 def test_a_circular_network_is_exactly_invariant_to_shifts_by_its_stride(tmp_path: Path) -> None:
@@ -156,7 +156,8 @@ def test_similarities() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 5, 12))
     left, right = (torch.from_numpy(v).reshape(5, 3, 2, 2) for v in (a, b))
-    np.testing.assert_allclose(alike(left, right, "correlation"), [np.corrcoef(p, q)[0, 1] for p, q in zip(a, b, strict=True)])
+    wanted = [np.corrcoef(p, q)[0, 1] for p, q in zip(a, b, strict=True)]
+    np.testing.assert_allclose(alike(left, right, "correlation"), wanted)
     np.testing.assert_allclose(alike(left, 3 * left, "cosine"), 1, atol=1e-15)
     np.testing.assert_allclose(alike(left, 5 - 3 * left, "correlation"), -1, atol=1e-12)
     zero, flat = torch.zeros(5, 3, 2, 2), torch.full((5, 3, 2, 2), 0.1)

@@ -70,12 +70,14 @@ def test_by_unit_and_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
     assert images.columns["image"].tolist() == list(range(16))
     assert images.columns["label"].tolist() == [i % 3 for i in range(16)]
     assert images.notes == found.notes
+    np.testing.assert_array_equal(found.columns["positions"], studied("plain")[1].record.table("conv1").columns["fires"])
 
 
 def test_a_layer_that_was_not_measured_knows_only_means(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.abs(np.random.default_rng(0).normal(size=(16, 6)))
     rows[:, 4] = 0
     found = of(rows, monkeypatch, "no such measure")
+    assert "positions" not in found.columns
     assert found.columns["state"].tolist() == ["always on"] * 4 + ["dead", "always on"]
     assert "dead: 1 of 6 units, never above zero in the mean over an image, on 16 images" in found.notes
     assert "images on which no unit is above zero: 0" in found.notes

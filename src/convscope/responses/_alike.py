@@ -78,12 +78,12 @@ def inner(layer: Layer, image: tuple[int, int], axis: int, pixels: int) -> tuple
 
 def curves(rows: list[dict[str, list[Array]]], names: dict[str, bool]) -> dict[str, Array]:
     """Of every row (R) the mean over images of each named similarity, and its quartiles (R, 3) where asked; or NaN."""
-    found: dict[str, Array] = {}
+    found, quartiles = dict[str, Array](), dict[str, Array]()
     for name, spread in names.items():
         values = [np.concatenate(row.get(name, [np.zeros(0)])) for row in rows]
         there = [v[np.isfinite(v)] for v in values]
         found[name] = np.array([v.mean() if len(v) else np.nan for v in there])
         if spread:
             ends = [np.percentile(v, (25, 50, 75)) if len(v) else np.full(3, np.nan) for v in there]
-            found[f"{name}_quartiles"] = np.array(ends)
-    return found
+            quartiles[f"{name}_quartiles"] = np.array(ends)
+    return found | quartiles

@@ -109,7 +109,7 @@ class Correlation:
         most = min(z.shape[1], len(z) - 1)
         even, raw = red.eigenvalues(z), red.eigenvalues(vectors - vectors.mean(0))
         off = np.abs(r) - np.eye(len(r))
-        rows: list[tuple[str, float, float]] = [(RANK, red.effective_rank(even), most),
+        rows: list[tuple[str, float, int]] = [(RANK, red.effective_rank(even), most),
                                                 (RATIO, red.participation_ratio(even), most)]
         rows += [(f"components for {s:.0%} of the variance", red.components_for(even, s), most) for s in SHARES]
         rows += [(f"{name}, raw responses", f(raw), most) for name, f in
@@ -119,7 +119,7 @@ class Correlation:
                  ("mean |r| of two units", off.sum() / (len(r) * (len(r) - 1)), 1),
                  ("the same for independent units", float(np.sqrt(2 / (np.pi * (len(z) - 1)))), 1)]
         measure, value, of = zip(*rows, strict=True)
-        return {"measure": np.array(measure, np.str_), "value": np.array(value, float), "of": np.array(of, float)}
+        return {"measure": np.array(measure, np.str_), "value": np.array(value, float), "of": np.array(of, int)}
 
 
 TOLD = f"units with R² > {ENOUGH} from another"

@@ -76,13 +76,13 @@ class Invariance:
         moves = self._moves(found, net.input_shape[2 + self._axis])
         rows: list[Found] = [{} for _ in range(len(moves) + 1)]
         entered = np.full(len(rows), np.nan)
-        last: Tensor | None = None
+        ends: list[Tensor] = []
         for at in range(0, count, BLOCK):
             x = net.check_input(np.stack([study.preprocess(study.collection[int(i)]) for i in chosen[at : at + BLOCK]]))
             clean = _response(study, found, x)
-            before = torch.cat([clean[-1:] if last is None else last, clean[:-1]])
-            self._compare(rows[0], clean, before)
-            last = clean[-1:]
+            around = torch.cat([*ends[1:], clean])  # the image before each, and at the end the last before the first
+            self._compare(rows[0], around[1:], around[:-1])
+            ends = [*ends[:1], clean[-1:]] if ends else [clean[:1], clean[-1:]]
             for r, move in enumerate(moves, 1):
                 image, entered[r] = warp(x, move, self.border)
                 moved = _response(study, found, image)
@@ -90,9 +90,10 @@ class Invariance:
                 self._equivariance(rows[r], (clean, moved), found, move, tuple(x.shape[2:]))
                 filled = _response(study, found, warp(x, move, OTHER[self.border])[0])
                 _add(rows[r], "fill", _alike.alike(_alike.means(moved), _alike.means(filled), self.measure))
+        self._compare(rows[0], *ends)
         columns = {"transformation": np.array(["another image", *(m.name for m in moves)], np.str_),
                    "amount": np.array([np.nan, *(m.amount for m in moves)])}
-        columns |= _alike.curves(rows, _COLUMNS) | {"entered": entered}
+        columns |= {"entered": entered} | _alike.curves(rows, _COLUMNS)
         return Table(columns=columns, units=_UNITS, title=f"invariance of {layer}", origin=study.origin(self, self.seed),
                      notes=self._notes(found, count, len(usable), rows))
 
@@ -137,7 +138,7 @@ class Invariance:
         if map_of(layer) is None:
             notes.append("the layer is a vector: it has no maps to compare")
         elif stride is not None:
-            notes.append(f"one step on its map is {stride} pixels: shifts by multiples of that can be moved back")
+            notes.append(f"one step on its map is {stride} px: shifts by multiples of that can be moved back")
         return (*notes, *([f"left out: {none} comparisons in which all responses were zero"] if none else []))
 
 

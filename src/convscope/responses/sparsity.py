@@ -26,13 +26,15 @@ class Sparsity:
 
     `of='units'`: one row a unit (U): 'sparseness' over the images (lifetime, 0 … 1), 'fires' (share of the images with a
     response above zero, 0 … 1), 'mean' and 'peak' (largest response to an image), 'state': 'dead' (never above zero
-    anywhere), 'always on' (above zero on every image), else empty. `of='images'`: one row an image (N): 'sparseness' over
-    the units (population), 'active' (share of units above zero), 'label'. A response is the mean of a unit's map over an
-    image; the notes sum up both. No sparseness (NaN) where no response is above zero.
+    anywhere), 'always on' (above zero on every image), else empty; 'positions' (share of single positions above zero,
+    where the sweep counted them). `of='images'`: one row an image (N): 'sparseness' over the units (population), 'active'
+    (share of units above zero), 'label'. A response is the mean of a unit's map over an image; the notes sum up both. No
+    sparseness (NaN) where no response is above zero.
 
-    Misleads before the activation function, where negative means count as zero and a map may fire somewhere although its
-    mean is negative: ask for the layer after it. Units with large values rule the population's sparseness. Errors:
-    UnknownName for a layer without embeddings, DataError, UsageError. Source: Treves, Rolls 1991; Vinje, Gallant 2000.
+    Misleads in early layers, where the mean of a large map is hardly ever zero (read 'positions' there), and before the
+    activation function, where negative means count as zero although the map may fire somewhere: ask for the layer after
+    it. Units with large values rule the population's sparseness. Errors: UnknownName for a layer without embeddings,
+    DataError, UsageError. Source: Treves, Rolls 1991; Vinje, Gallant 2000.
 
     >>> Sparsity(of="images")
     Sparsity(of='images', most=20000, seed=0)
@@ -64,9 +66,13 @@ class Sparsity:
         if self.of == "units":
             columns = {"unit": np.arange(r.shape[1]), "sparseness": lifetime, "fires": (r > 0).mean(0), "mean": r.mean(0),
                        "peak": r.max(0), "state": np.where(dead, "dead", np.where(always, "always on", ""))}
+            fires = study.record.table(layer).columns.get("fires") if layer in study.record.facts.layers else None
+            if fires is not None:
+                columns["positions"] = np.asarray(fires)
             units = {"unit": f"address {layer}/unit", "sparseness": "over the images, 0 all the same … 1 one image only",
                      "fires": "share of the images with a response above zero, 0 … 1",
                      "mean": "mean response to an image, in the layer's units", "peak": "largest response to an image",
+                     "positions": "share of sampled positions above zero, 0 … 1, as the sweep counted",
                      "state": f"dead: never above zero {where}; always on: above zero on every image"}
         else:
             columns = {"image": index, "id": np.array([study.record.ids[i] for i in index], np.str_),
