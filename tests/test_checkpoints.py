@@ -97,3 +97,27 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     assert found["n"] >= int(told[-1] if told else 2)
     checkpoints.save(path, {"identity": {}})
     assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_weights_along_the_way_when_it_is_their_turn(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    kept = checkpoints.Kept.read(tmp_path / "kept", "2 epochs")
+    shared = torch.arange(4.0).reshape(2, 2)
+    for done in range(5):
+        kept.see("epochs", done, {"a": shared + done, "b": (shared + done).t()})
+        kept.see("steps", 2 * done, {})
+    assert sorted(p.name for p in kept.folder.iterdir()) == [f"epoch-000{k}.safetensors" for k in (0, 2, 4)]
+    assert torch.equal(load_file(kept.folder / "epoch-0002.safetensors")["b"], (shared + 2).t())
+    steps = checkpoints.Kept.read(tmp_path / "steps", "10 steps")
+    for done in range(25):
+        steps.see("steps", done, {"a": shared})
+        steps.see("epochs", done, {})
+    assert sorted(p.stem for p in steps.folder.iterdir()) == ["step-000000", "step-000010", "step-000020"]
+
+
+@pytest.mark.parametrize("text", ["0", "soon", "-1", "2 weeks", "1.5"])
+def test_how_often_is_a_number(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot keep weights every .*; it is no number of epochs or steps; for example 5"):
+        checkpoints.Kept.read(tmp_path, text)
+    assert checkpoints.Kept.read(tmp_path, 3) == checkpoints.Kept(tmp_path, 3, "epochs")

@@ -59,3 +59,34 @@ def test_engines_that_are_not_there() -> None:
         actions.fit("zoo:perceptron", "digits", precision="float64", **EPOCH)
     with pytest.raises(UnknownName, match=r"no optimiser of the NumPy engine named 'rprop'"):
         actions.fit("zoo:perceptron", "digits", engine="numpy", optimizer="rprop", **EPOCH)
+
+
+def test_weights_are_kept_along_the_way_and_again_after_a_stop(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    def words(folder: str, epochs: int) -> dict:
+        return {"out": tmp_path / folder, "keep_every": "5 steps", **EPOCH, "epochs": epochs}
+
+    for folder, epochs in (("whole", 2), ("stopped", 1), ("stopped", 2)):
+        torch.manual_seed(0)
+        actions.fit("zoo:perceptron", "digits", **words(folder, epochs))
+    whole, stopped = (sorted((tmp_path / folder / "kept").iterdir()) for folder in ("whole", "stopped"))
+    assert [p.name for p in whole] == [p.name for p in stopped] == [f"step-{k:06}.safetensors" for k in (0, 5, 10)]
+    assert [p.read_bytes() for p in whole] == [p.read_bytes() for p in stopped]
+    torch.manual_seed(0)
+    actions.fit("zoo:perceptron", "digits", out=tmp_path / "epochs", keep_every=2, **EPOCH | {"epochs": 2})
+    first, last = (load_file(tmp_path / "epochs/kept" / f"epoch-{k:04}.safetensors") for k in (0, 2))
+    final = load_file(tmp_path / "epochs/weights.safetensors")
+    assert all(torch.equal(last[k], final[k]) for k in final)
+    assert any(not torch.equal(first[k], final[k]) for k in final)
+    start = load_file(whole[0])
+    assert all(torch.equal(start[k], first[k]) for k in first)
+
+
+def test_weights_cannot_be_kept_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no folder to keep weights in; got keep_every=1; name it: --out FOLDER"):
+        actions.fit("zoo:perceptron", "digits", keep_every=1, **EPOCH)
+    with pytest.raises(UsageError, match="the NumPy engine keeps no weights along the way; got keep_every=1; use --engine"):
+        actions.fit("zoo:perceptron", "digits", keep_every=1, engine="numpy", out=tmp_path, **EPOCH)
+    with pytest.raises(UsageError, match="cannot keep weights every 'often'; it is no number of epochs or steps; for example"):
+        actions.fit("zoo:perceptron", "digits", keep_every="often", out=tmp_path, **EPOCH)
