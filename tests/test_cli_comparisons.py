@@ -1,6 +1,6 @@
 """The sentence `compare` and its command: checkpoints of one network, files in order, one export for all.
 
-Turns red: in `actions/comparisons.py`, `key=_natural` left out · `_at={}` left out · `(part.isdigit())` sorted as words.
+Turns red: in `actions/comparisons.py`, `key=_natural` left out · `_at={}` left out · `parameter_names.get(key) in state` -> `in {}`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def test_files_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     chosen = [tmp_path / "step-10.pt", tmp_path / "step-9.pt"]
     assert weight_files(chosen) == chosen
     (tmp_path / "empty").mkdir()
-    with pytest.raises(OpeningError, match=r"no weights in .*empty; no file ends in \.safetensors, .*; `convscope fit … --keep"):
+    with pytest.raises(OpeningError, match=r"no weights in .*empty; no file ends in \.safetensors, .*; `convscope fit …"):
         weight_files(tmp_path / "empty")
 
 
@@ -114,7 +114,8 @@ def test_refusals(kept: Path) -> None:
 
 def test_the_command(kept: Path, tmp_path: Path) -> None:
     words = ["compare", "zoo:digits", "--checkpoint", str(kept), "--json"]
-    strip = CliRunner().invoke(main, [*words, "--layer", "conv1", "--method", "filmstrip", "--out", str(tmp_path / "strip.png")])
+    words += ["--layer", "conv1", "--method", "filmstrip"]
+    strip = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "strip.png")])
     assert strip.exit_code == 0, strip.output
     assert json.loads(strip.stdout)["columns"] == 3
     assert (tmp_path / "strip.png").stat().st_size > 10_000
@@ -122,7 +123,8 @@ def test_the_command(kept: Path, tmp_path: Path) -> None:
     both = ["compare", "zoo:digits", "--checkpoint", one, "--checkpoint", two, "--json"]
     table = CliRunner().invoke(main, both)
     assert json.loads(table.stdout)["title"] == "epoch-0002 against epoch-0000"
-    match = CliRunner().invoke(main, [*both, "--method", "matched-units", "--layer", "conv1", "--images", "digits", "--most", "30"])
+    images = ["--images", "digits", "--most", "30"]
+    match = CliRunner().invoke(main, [*both, "--method", "matched-units", "--layer", "conv1", *images])
     assert match.exit_code == 0, match.output
     assert len(json.loads(match.stdout)["columns"]["match"]) == 16
     refused = CliRunner().invoke(main, [*both, "--method", "cka"])

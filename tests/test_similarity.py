@@ -106,7 +106,7 @@ def test_wide_maps_are_multiplied_piece_by_piece(monkeypatch: pytest.MonkeyPatch
 @both
 def test_too_few_images(estimator: str) -> None:
     few = similarity.FEWEST[estimator] - 1
-    with pytest.raises(DataError, match=f"{few} images are too few .*; the {estimator} estimator needs {few + 1}; give more"):
+    with pytest.raises(DataError, match=f"{few} images are too few .*; the {estimator} estimator needs {few + 1}; give"):
         similarity.centred(np.eye(few), estimator)
 
 

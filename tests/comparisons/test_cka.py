@@ -97,7 +97,7 @@ def test_refusals() -> None:
     with pytest.raises(UnknownName, match="no layer named 'conv9'"):
         CKA()(nets, "conv9", images())
     few = images(3)
-    with pytest.raises(DataError, match="3 images are too few to compare representations; the unbiased estimator needs 4 in"):
+    with pytest.raises(DataError, match="3 images are too few to compare representations; the unbiased estimator needs 4"):
         CKA()(nets, "conv1", few)
 
 

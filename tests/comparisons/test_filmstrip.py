@@ -1,7 +1,7 @@
 """A filmstrip by hand: which units, in which order, on which scale.
 
-Turns red: in `comparisons/filmstrip.py`, `max((0, 2, 3, 4))[None` in `_scaled` -> a scale a tile (`max((2, 3, 4))[:, :, None,
-None, None]`) · `tiles.swapaxes(0, 1)` left out · `if colours and bgr else` -> never reversed.
+Turns red: in `comparisons/filmstrip.py`, `max((0, 2, 3, 4))[None` in `_scaled` -> a scale a tile (`max((2, 3, 4))[:, :,
+None, None, None]`) · `tiles.swapaxes(0, 1)` left out · `if colours and bgr else` -> never reversed.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def test_refusals() -> None:
     nets = checkpoints(START, END)
     with pytest.raises(UsageError, match="a filmstrip shows one layer; none was named; name it: --layer conv1"):
         Filmstrip()(nets, "")
-    with pytest.raises(ShapeError, match=r"not the same in all networks; \(3, 1, 1, 2\) in epoch-0, \(2, 1, 1, 2\) in other"):
+    with pytest.raises(ShapeError, match=r"not the same in all networks; \(3, 1, 1, 2\) in epoch-0, \(2, 1, 1, 2\) in oth"):
         Filmstrip()([nets[0], Network.open(nn.Conv2d(1, 2, (1, 2)), (1, 8, 8), "other")], "conv2d")
     plain = opened("plain")[2]
     with pytest.raises(UnknownName, match="no layer with filters named 'relu1'"):

@@ -1,6 +1,6 @@
 """What every method in `comparisons/` keeps, on every net of `tests/nets.py`, against a twin with other weights.
 
-Turns red: in `comparisons/_images.py`, `origin`, `networks[0].origin(method, seed=seed)` -> `networks[0].origin("", seed=seed)`.
+Turns red: in `comparisons/_images.py`, `networks[0].origin(method, seed=seed)` -> `networks[0].origin("", seed=seed)`.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ def test_a_sample_is_said_and_a_layer_that_lacks_images_is_compared_over_the_oth
 def test_a_constant_layer_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     _, study, embed = studied("plain")
     x = np.array(study.record.embeddings(embed[0]))
-    monkeypatch.setattr(type(study.record), "embeddings", lambda self, at: x if at == embed[0] else np.full((16, 5), 0.1, "f4"))
+    same = np.full((16, 5), 0.1, np.float32)
+    monkeypatch.setattr(type(study.record), "embeddings", lambda self, at: x if at == embed[0] else same)
     found = CKA()(study, embed[0])
     assert found.columns["cka"][0] == pytest.approx(1)
     assert np.isnan(found.columns["cka"][1])
@@ -61,7 +62,7 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     rows[3:] = np.nan
     with monkeypatch.context() as patch:
         patch.setattr(type(study.record), "embeddings", lambda self, layer: rows)
-        with pytest.raises(DataError, match="3 images are too few to compare representations; the unbiased estimator needs 4"):
+        with pytest.raises(DataError, match="3 images are too few to compare representations; the unbiased estimator"):
             CKA()(study, embed[0])
     monkeypatch.setattr(study.record, "facts", dataclasses.replace(study.record.facts, embed=(embed[0],)))
     with pytest.raises(UsageError, match="conv1 has no layer to be compared with; embeddings were kept of conv1 only; name"):
