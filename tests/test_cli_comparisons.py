@@ -1,6 +1,7 @@
 """The sentence `compare` and its command: checkpoints of one network, files in order, one export for all.
 
-Turns red: in `actions/comparisons.py`, `key=_natural` left out · `_at={}` left out · `parameter_names.get(key) in state` -> `in {}`.
+Turns red: in `actions/comparisons.py`, `key=_natural` left out · `_at={}` left out · `parameter_names.get(key) in state`
+-> `in {}`.
 """
 
 from __future__ import annotations
