@@ -32,9 +32,8 @@ def gabor(angle: float, period: float) -> Tensor:
 def corner(down: int, right: int) -> Tensor:
     """Light in one quarter, dark in the other three."""
     y, x = coordinates()
-    inside = (y * down >= 0) & (x * right >= 0) & (y.abs() <= 3) & (x.abs() <= 3)
-    around = (y.abs() <= 3) & (x.abs() <= 3) & ~inside
-    return grey(inside / inside.sum() - around / around.sum())
+    inside = (y * down >= 0) & (x * right >= 0)
+    return grey(inside / inside.sum() - ~inside / (~inside).sum())
 
 
 def edge(angle: float) -> Tensor:
@@ -75,7 +74,7 @@ UNITS: dict[str, Tensor] = {
 
 
 def wired(classes: int = 5) -> nn.Module:
-    """3×32×32 → the filters → ReLU → largest response of each → a linear layer; class k hears unit k only, the last is dead."""
+    """3×32×32 → the filters → ReLU → largest response of each → linear; class k hears unit k only, the last unit is dead."""
     kernels = torch.stack([*UNITS.values(), torch.zeros(3, SIDE, SIDE)])
     conv = nn.Conv2d(3, len(kernels), SIDE, padding=SIDE // 2)
     head = nn.Linear(len(kernels), classes)

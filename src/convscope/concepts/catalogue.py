@@ -13,7 +13,7 @@ from convscope.data import open_collection
 from convscope.errors import DataError
 
 PERIODS = (3, 4, 6, 8, 12, 16, 24, 32)  # pixels
-SCALES = 5  # periods at most
+SCALES = 6  # periods at most
 TEXTURES = ("brick", "grass", "gravel")
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (1.0, 0.0, 0.0), "orange": (1.0, 0.5, 0.0), "yellow": (1.0, 1.0, 0.0), "green": (0.0, 0.8, 0.0),
@@ -40,7 +40,7 @@ def periods(reach: int) -> tuple[int, ...]:
     """The periods, in pixels, that a unit which sees `reach` pixels can tell apart: at most half as much again.
 
     >>> periods(3), periods(9), periods(200)
-    ((3, 4, 6), (3, 4, 6, 8, 12), (3, 6, 12, 16, 32))
+    ((3, 4, 6), (3, 4, 6, 8, 12), (3, 4, 8, 12, 24, 32))
     """
     seen = [p for p in PERIODS if p <= max(6, 1.5 * reach)]
     if len(seen) <= SCALES:

@@ -84,7 +84,7 @@ def _halves(shown: list[set[int]], count: int, seed: int) -> NDArray[np.int64]:
     rng = np.random.default_rng(seed)
     half = np.full(count, -1, np.int64)
     for members in [*sorted(shown, key=len), set(range(count))]:
-        free = rng.permutation(sorted(i for i in members if half[i] < 0))
+        free = rng.permutation(np.array(sorted(i for i in members if half[i] < 0), np.int64))
         zeros = sum(half[i] == 0 for i in members)
         need = max(0, min(len(free), (len(members) + 1) // 2 - zeros))
         half[free[:need]], half[free[need:]] = 0, 1

@@ -1,11 +1,13 @@
 """The pass over concept images: every unit's response to each concept, its threshold, and its overlap with the masks.
 
-One forward pass an image, in batches; half of the images choose names and thresholds, the other half tests them.
+One forward pass an image, in batches, for any number of layers; half of the images choose names and thresholds, the other
+half tests them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,7 @@ from convscope.concepts import ConceptSet, Example
 from convscope.network import Network
 from convscope.responses._naming import Overlap, Sight, auc
 from convscope.responses._study import Study
+from convscope.results import Layer
 
 QUANTILE = 0.995  # the threshold leaves 0.5 % of a unit's responses above it, as in the paper
 KEPT = 1 << 24  # responses kept at once to find the thresholds
@@ -54,66 +57,87 @@ class Measured:
         return found
 
 
-def measure(study: Study, layer: str, concepts: ConceptSet, batch: int, resized: bool) -> Measured:
-    """Run the concept images; `resized`: through the study's whole preprocessing, else they have the right size already."""
-    found, net = study.net[layer], study.net
-    size = (net.input_shape[2], net.input_shape[3])
+def measure(study: Study, layers: Sequence[str], concepts: ConceptSet, batch: int, resized: bool) -> dict[str, Measured]:
+    """Run the concept images once for all these layers; `resized`: through the study's whole preprocessing, else they
+    have the right size already."""
+    net = study.net
     as_it_is = dataclasses.replace(study.preprocess, size=None, resize="none", resize_to=None)
     prepare = study.preprocess if resized else as_it_is
-    sight, units = Sight.of(found, size), found.output_shape[found.unit_axis or 1]
-    order = np.argsort(concepts.half, kind="stable")
-    first = int((concepts.half == 0).sum())
-    each = max(1, KEPT // (max(first, 1) * units))
-    places = None if sight is None or each >= sight.map[0] * sight.map[1] else np.random.default_rng(first).permutation(
-        sight.map[0] * sight.map[1])[:each]
-    rows: list[tuple[int, int, Tensor]] = []
-    sample: list[Tensor] = []
-    overlap: Overlap | None = None
-    threshold: Tensor | None = None
-    low, high = torch.full((units,), torch.inf), torch.full((units,), -torch.inf)
-    unseen = 0
+    tallies = {layer: _Tally(net[layer], concepts, net.input_shape[2:], KEPT // len(layers)) for layer in layers}
+    order = np.argsort(concepts.half, kind="stable")  # the choosing half first: the other one needs its thresholds
     for start in range(0, len(order), batch):
-        # A batch never mixes the halves: thresholds come from the first alone.
         for chosen in _same(order[start : start + batch], concepts.half):
             examples = [concepts[int(i)] for i in chosen]
-            values = _values(net, layer, np.stack([prepare(e.pixels) for e in examples]))
-            low, high = torch.minimum(low, values.amin((0, 2)).cpu()), torch.maximum(high, values.amax((0, 2)).cpu())
-            if concepts.half[chosen[0]] == 0:
-                sample.append(values if places is None else values[:, :, torch.from_numpy(places)])
-            elif threshold is None:
-                threshold = _threshold(sample)
-                sample.clear()
-                overlap = None if sight is None else Overlap(sight, threshold, len(concepts.concepts))
-            for i, example, one in zip(chosen, examples, values, strict=True):
-                answers = _answers(one, example, sight)
-                unseen += len(example.masks or (-1,)) - len(answers)
-                rows += [(c, int(i), value) for c, value in answers.items()]
-                if overlap is not None and sight is not None:
-                    overlap.add(one.reshape(units, *sight.map), example.masks)
-    threshold = _threshold(sample) if threshold is None else threshold
-    iou = np.full((units, len(concepts.concepts)), np.nan) if overlap is None else overlap.iou()
-    image = np.array([i for _, i, _ in rows], np.int64)
-    positions = 1 if sight is None else sight.map[0] * sight.map[1]
-    return Measured(np.array([c for c, _, _ in rows], np.int64), image, concepts.half[image],
-                    torch.stack([v for _, _, v in rows]).numpy(), threshold.double().numpy(), iou,
-                    (high - low).double().numpy(), unseen, positions if places is None else len(places))
+            values = _values(net, layers, np.stack([prepare(e.pixels) for e in examples]))
+            for layer, tally in tallies.items():
+                tally.add(values[layer], chosen, examples)
+    return {layer: tally.measured() for layer, tally in tallies.items()}
+
+
+class _Tally:
+    """What one layer did so far."""
+
+    def __init__(self, layer: Layer, concepts: ConceptSet, size: tuple[int, ...], kept: int) -> None:
+        self.concepts, self.units = concepts, layer.output_shape[layer.unit_axis or 1]
+        self.sight = Sight.of(layer, (size[0], size[1]))
+        self.positions = 1 if self.sight is None else self.sight.map[0] * self.sight.map[1]
+        first = int((concepts.half == 0).sum())
+        self.sampled = min(self.positions, max(1, kept // (max(first, 1) * self.units)))
+        drawn = np.random.default_rng(first).permutation(self.positions)[: self.sampled]
+        self.places = torch.from_numpy(np.sort(drawn))
+        self.rows: list[tuple[int, int, Tensor]] = []
+        self.sample: list[Tensor] = []
+        self.threshold: Tensor | None = None
+        self.overlap: Overlap | None = None
+        self.low, self.high = torch.full((self.units,), torch.inf), torch.full((self.units,), -torch.inf)
+        self.unseen = 0
+
+    def add(self, values: Tensor, chosen: NDArray[np.int64], examples: list[Example]) -> None:
+        """Images of one half: (B, U, positions)."""
+        self.low = torch.minimum(self.low, values.amin((0, 2)))
+        self.high = torch.maximum(self.high, values.amax((0, 2)))
+        if self.concepts.half[chosen[0]] == 0:
+            self.sample.append(values[:, :, self.places])
+        elif self.threshold is None:
+            self._close()
+        for i, example, one in zip(chosen, examples, values, strict=True):
+            answers = _answers(one, example, self.sight)
+            self.unseen += len(example.masks or (-1,)) - len(answers)
+            self.rows += [(c, int(i), value) for c, value in answers.items()]
+            if self.overlap is not None and self.sight is not None:
+                self.overlap.add(one.reshape(self.units, *self.sight.map), example.masks)
+
+    def _close(self) -> None:
+        """The choosing half is through."""
+        self.threshold = _threshold(self.sample)
+        self.sample.clear()
+        self.overlap = None if self.sight is None else Overlap(self.sight, self.threshold, len(self.concepts.concepts))
+
+    def measured(self) -> Measured:
+        assert self.threshold is not None
+        iou = np.full((self.units, len(self.concepts.concepts)), np.nan) if self.overlap is None else self.overlap.iou()
+        image = np.array([i for _, i, _ in self.rows], np.int64)
+        return Measured(np.array([c for c, _, _ in self.rows], np.int64), image, self.concepts.half[image],
+                        torch.stack([v for _, _, v in self.rows]).numpy(), self.threshold.double().numpy(), iou,
+                        (self.high - self.low).double().numpy(), self.unseen, self.sampled)
 
 
 def _same(chosen: NDArray[np.int64], half: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [part for h in (0, 1) if len(part := chosen[half[chosen] == h])]
 
 
-def _values(net: Network, layer: str, x: NDArray[np.float32]) -> Tensor:
-    """(B, U, positions) float32; a network of fixed batch gets the last image again and again."""
-    count = len(x)
-    if net.batch is None:
-        value = run.upto(net, net.check_input(x), layer)
-    else:
-        x = np.concatenate([x, np.repeat(x[-1:], -count % net.batch, 0)])
-        value = torch.cat([run.upto(net, net.check_input(x[at : at + net.batch]), layer)
-                           for at in range(0, len(x), net.batch)])[:count]
-    value = value.movedim(net[layer].unit_axis or 1, 1)
-    return value.reshape(*value.shape[:2], -1).float().cpu()
+def _values(net: Network, layers: Sequence[str], x: NDArray[np.float32]) -> dict[str, Tensor]:
+    """(B, U, positions) float32 of each layer; a network of fixed batch gets the last image again and again."""
+    count, size = len(x), net.batch or len(x)
+    x = np.concatenate([x, np.repeat(x[-1:], -count % size, 0)])
+    found: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    for at in range(0, len(x), size):
+        part = net.check_input(x[at : at + size])
+        kept = {layers[0]: run.upto(net, part, layers[0])} if len(layers) == 1 else run.run(net, part, keep=layers).kept
+        for layer, value in kept.items():
+            value = value.movedim(net[layer].unit_axis or 1, 1)
+            found[layer].append(value.reshape(*value.shape[:2], -1).float().cpu())
+    return {layer: torch.cat(parts)[:count] for layer, parts in found.items()}
 
 
 def _answers(values: Tensor, example: Example, sight: Sight | None) -> dict[int, Tensor]:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from convscope.responses._study import Study
 from convscope.results import Layer, Table
 
 NONE, DEAD = "—", "dead"
+REACHES = (3, 5, 7, 9, 11, 16, 24, 36, 54, 81)  # layers in between count with the next, to share their images
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,26 @@ class Dissection:
 
     def __call__(self, study: Study, layer: str) -> Table:
         """The names of the units of the layer at this address."""
-        found, shape = study.net[layer], study.net.input_shape
-        if units_of(found) is None:
-            raise UsageError(f"{layer} has no units", f"its output is {found.output_shape}", "choose a layer with channels")
+        return self.tables(study, [layer])[layer]
+
+    def tables(self, study: Study, layers: Sequence[str]) -> dict[str, Table]:
+        """The same for many layers: those that see equally much share one pass over the concept images."""
+        net, shape = study.net, study.net.input_shape
         if len(shape) != 4:
-            raise UsageError(f"{study.net.name} does not read images", f"it takes {shape[1:]}", "concepts are pictures")
-        concepts = labelled(self.masks, study.preprocess, self.seed) if self.masks else generated(
-            (shape[2], shape[3]), shape[1], _reach(found), self.images, self.seed)
-        measured = measure(study, layer, concepts, self.batch, bool(self.masks))
-        return self._table(study, layer, concepts, measured)
+            raise UsageError(f"{net.name} does not read images", f"it takes {shape[1:]}", "concepts are pictures")
+        groups: dict[int, list[str]] = {}
+        for layer in dict.fromkeys(layers):
+            if units_of(net[layer]) is None:
+                raise UsageError(f"{layer} has no units", f"its output is {net[layer].output_shape}",
+                                 "choose a layer with channels")
+            groups.setdefault(0 if self.masks else _reach(net[layer], min(shape[2:])), []).append(layer)
+        tables: dict[str, Table] = {}
+        for reach, members in groups.items():
+            concepts = labelled(self.masks, study.preprocess, self.seed) if self.masks else generated(
+                (shape[2], shape[3]), shape[1], reach, self.images, self.seed)
+            found = measure(study, members, concepts, self.batch, bool(self.masks))
+            tables |= {layer: self._table(study, layer, concepts, found[layer]) for layer in members}
+        return {layer: tables[layer] for layer in layers}
 
     def _table(self, study: Study, layer: str, concepts: ConceptSet, measured: Measured) -> Table:
         count, units = len(concepts.concepts), np.arange(measured.response.shape[1])
@@ -117,10 +130,11 @@ def sentence(table: Table, unit: int) -> str:
     return f"responds to {row['name']} (AUC {row['AUC']:.2f}, n = {row['n']})"
 
 
-def _reach(layer: Layer) -> int | None:
-    """Pixels that a position sees along the shorter side of its field, None for all of the image."""
-    sizes = [field.size for field in layer.fields or ()]
-    return None if not sizes or None in sizes else min(size for size in sizes if size is not None)
+def _reach(layer: Layer, side: int) -> int:
+    """Pixels that a position sees along the shorter side of its field, rounded up to one of REACHES; all at most."""
+    sizes = [side if field.size is None else min(field.size, side) for field in layer.fields or ()]
+    seen = min(sizes, default=side)
+    return next((r for r in REACHES if r >= seen), side) if seen < side else side
 
 
 def _meanings(bar: float) -> dict[str, str]:
