@@ -103,6 +103,9 @@ def test_twins_and_folds() -> None:
         assert counts.max() - counts.min() <= 1
     assert np.ptp(np.bincount(fold)) <= 1
     assert (dealt(labels, np.arange(41), 5, 1) != fold).any()
+    first = np.r_[np.arange(41), np.arange(41), np.arange(41)]  # every row three times
+    three = dealt(np.tile(labels, 3), first, 5, 0)
+    assert three.tolist() == np.tile(fold, 3).tolist()
 
 
 def test_wilson_is_the_root_of_its_equation() -> None:
