@@ -106,11 +106,25 @@ def respond(
 @click.option("--points", default=2000, show_default=True, help="Most images on the map; more are sampled.")
 @click.option("--map-layer", default="", help="Layer whose responses make the map (default: the last before the output).")
 @click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--features",
+    default="top",
+    show_default=True,
+    type=click.Choice(["top", "all", "none"]),
+    help="Units with pictures, names, projections and effects: the sixteen most telling of each layer, all, or none.",
+)
+@click.option("--studies/--no-studies", default=True, show_default=True, help="Tables about each layer: probes, CKA, …")
+@click.option("--minutes", default=0.0, help="Time for features and studies; run again to go on. 0: no limit.")
+@click.option("--steps", default=256, show_default=True, help="Steps of the ascent for a unit's picture.")
 @JSON
 @click.pass_context
 def atlas(context: click.Context, network: str, images: str, out: Path, as_json: bool, **rest: Any) -> None:
-    """Everything about a network over a collection, as a folder that a browser opens. Can be stopped and gone on with."""
-    settings = {k: rest.pop(k) for k in ("top", "batch", "pages", "points", "map_layer", "seed")}
+    """Everything about a network over a collection, as a folder that a browser opens. Can be stopped and gone on with.
+
+    Example: convscope atlas zoo:resnet18 --weights mine.safetensors --images photos/ --out atlas/ --minutes 20
+    """
+    names = ("top", "batch", "pages", "points", "map_layer", "seed", "features", "studies", "minutes", "steps")
+    settings = {k: rest.pop(k) for k in names}
     net = actions.open(network, **network_settings(rest))
     with Bar(context) as progress:
         page = actions.atlas(net, images, out, progress=progress, **settings)

@@ -27,6 +27,11 @@ class Group(NamedTuple):
             dist.all_reduce(values)
         return values
 
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.world > 1:
+            dist.barrier()
+
     def copy_from_first(self, values: Tensor) -> None:
         """What process 0 has, in place."""
         if self.world > 1:

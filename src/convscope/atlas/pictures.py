@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +25,6 @@ TILES = 64  # most tiles on one sheet
 
 def thumbnails(work: Work) -> dict[str, Any]:
     """Sheets of small pictures of what the network sees, in the order of the collection."""
-    from PIL import Image
-
     count = min(len(work.collection), work.settings.thumbnails)
     folder = work.out / "thumbs"
     folder.mkdir(exist_ok=True)
@@ -50,10 +47,8 @@ def thumbnails(work: Work) -> dict[str, Any]:
             tile = blank if i not in seen else _small(work.preprocess.inverse(seen[i]), size)
             y, x = divmod(at, COLUMNS)
             sheet[y * size : (y + 1) * size, x * size : (x + 1) * size] = tile
-        stream = io.BytesIO()
-        Image.fromarray(sheet).save(stream, "JPEG", quality=88)
         with store.atomic(work.out / name) as file:
-            file.write(stream.getvalue())
+            file.write(raster.jpeg(sheet))
         work.report(numbers.stop, count, "thumbnails")
     return {"size": size, "columns": COLUMNS, "per_sheet": PER_SHEET, "sheets": sheets, "count": count}
 

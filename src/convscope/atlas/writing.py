@@ -16,17 +16,18 @@ import torch
 
 from convscope import __version__, mechanics_page, store
 from convscope.addresses import slug
-from convscope.atlas import pages, pictures
+from convscope.atlas import long_work, pages, pictures
 from convscope.atlas.work import Progress, Settings, Work, put, silent
 from convscope.data import Collection
 from convscope.errors import StoreError, UsageError
 from convscope.images import Preprocess
 from convscope.inputs import preprocess_of
-from convscope.network import Network
+from convscope.network import Network, units_of
 from convscope.record import Record, measurable
 from convscope.results import Cloud
 from convscope.sweep import Sweep
 
+EMBEDDED = 1 << 29  # bytes of mean responses kept at most
 MECHANICS = 4  # images whose first convolutions can be stepped through without a server
 STATIC = Path(__file__).parents[1] / "web" / "static"
 
@@ -42,24 +43,24 @@ def write(
     layer = net[settings.map_layer].address if settings.map_layer else last_features(net)
     _own(out)
     sweep = Sweep(top=settings.top, batch=settings.batch)
-    record = sweep(
-        net, collection, preprocess, out / "record", embed=(layer,), progress=lambda d, t, _: report(d, t, "sweep")
-    )
+    kept = embedded(net, len(collection), layer, settings)
+    record = sweep(net, collection, preprocess, out / "record", embed=kept, progress=lambda d, t, _: report(d, t, "sweep"))
     work = Work(net, collection, preprocess, record, out, settings, report, layer)
+    long_work.do_jobs(work)
     if os.environ.get("RANK", "0") != "0":
         return out / "index.html"  # the sweep was shared under torchrun; one process writes the rest
     trace = net.trace()
-    kept = store.Store(out / "results")
-    kept.put("trace", trace)
+    results = store.Store(out / "results")
+    results.put("trace", trace)
     thumbs = pictures.thumbnails(work)
     for at, address in enumerate(record.facts.layers):
         table = record.table(address)
-        kept.put(f"layer/{address}/units", table)
+        results.put(f"layer/{address}/units", table)
         put(out, f"layer/{slug(address)}", pages.layer_page(work, address, table))
         report(at + 1, len(record.facts.layers), "layers")
     clouds = _maps(work)
     for name, cloud in clouds.items():
-        kept.put(f"map/{name}", cloud)
+        results.put(f"map/{name}", cloud)
     put(out, "map", pages.map_page(layer, clouds, record))
     shown = chosen_images(record, settings.pages)
     for at, index in enumerate(shown):
@@ -74,10 +75,17 @@ def write(
         "seed": settings.seed,
         **_how(net, source, out, settings),
     }
-    put(out, "network", pages.network_page(work, trace, made))
+    put(out, "network", pages.network_page(work, trace, made) | {"long_work": long_work.write(work)})
     _page(out)
     _reopen(net, source, preprocess, out, settings)
     return out / "index.html"
+
+
+def embedded(net: Network, images: int, last: str, settings: Settings) -> tuple[str, ...]:
+    """The layers whose mean responses are kept for every image: all, unless that takes more than half a gibibyte."""
+    found = [layer.address for layer in measurable(net.layers)]
+    size = 4 * images * sum(units_of(net[address]) or 0 for address in found)
+    return tuple(found) if settings.studies and size <= EMBEDDED else (last,)
 
 
 def last_features(net: Network) -> str:

@@ -24,6 +24,13 @@ def png(rgb: RGB) -> bytes:
     return stream.getvalue()
 
 
+def jpeg(rgb: RGB, quality: int = 88) -> bytes:
+    """An image (H, W, 3) as JPEG: an eighth of a PNG's size where it is a photograph."""
+    stream = io.BytesIO()
+    Image.fromarray(rgb).save(stream, "JPEG", quality=quality)
+    return stream.getvalue()
+
+
 def grey(image: RGB) -> RGB:
     """The brightness of an (H, W, 3) picture (Rec. 601) as three equal channels: colour is free to mean something else."""
     brightness = np.rint(image @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)

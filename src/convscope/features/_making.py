@@ -52,7 +52,8 @@ def asked_units(
         names = [f"{layer.address}/{u}" for u in range(min(count, most))]
         note = f"the first {most} of {count:,} units" if count > most else ""
     else:
-        names = [target]
+        several = target.split(", ")
+        names = several if all(_is_unit(net, name) for name in several) else [target]
     for name in names:
         goal = objective.parse(nets, name, unit=unit, raw=raw)
         single = all(mark not in name for mark in (" + ", " - ", "*", ":")) and not name.startswith("-")
@@ -62,6 +63,12 @@ def asked_units(
             found.append(Asked(mark + name, goal if s > 0 else -goal, address.layer if address else "",
                                address.channel if address else None, s, address.position if address else None))
     return found, note
+
+
+def _is_unit(net: Network, name: str) -> bool:
+    """Is this 'layer/37' or 'layer/37@5,9'?"""
+    layer, slash, _ = name.rpartition("/")
+    return bool(slash) and layer in net
 
 
 def canvas_of(net: Network, asked: Sequence[Asked], wanted: int, exact: bool) -> tuple[tuple[int, int], str]:

@@ -1,0 +1,111 @@
+"""The jobs of an atlas about whole layers: tables and pictures of its filters and responses, and curves through the depth.
+
+    study/LAYER    every method below that applies, as results: a refused one is left out
+    depth          probes, sparsity, redundancy, invariance and CKA of all layers side by side
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convscope import registry
+from convscope.addresses import slug
+from convscope.atlas.jobs import Job, Made
+from convscope.atlas.of_units import given
+from convscope.atlas.pictures import sheet_of
+from convscope.atlas.work import Work
+from convscope.responses._study import Study
+from convscope.results import Picture, Result, Table
+
+ROWS = 200  # of a table, at most, on the page; all of it is in results/
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "templates": ("features", {}),
+    "duplicates": ("features", {}),
+    "spectrum": ("features", {}),
+    "correlation": ("responses", {}),
+    "sparsity": ("responses", {}),
+    "probe": ("responses", {}),
+    "cka": ("responses", {}),
+    "invariance": ("responses", {}),
+}
+
+
+def jobs(work: Work, study: Study) -> list[Job]:
+    """One job a method and layer, method by method."""
+    if not work.settings.studies:
+        return []
+    return [
+        Job(name, layer, 0, repr(_method(work, name)), lambda n=name, at=layer: _studied(work, study, n, at))
+        for name in FAMILIES
+        for layer in work.record.facts.layers
+    ]
+
+
+def _method(work: Work, name: str) -> Any:
+    family, settings = FAMILIES[name]
+    parameters = {p.name for p in registry.describe(family, name).parameters}
+    seeded = {"seed": work.settings.seed} if "seed" in parameters else {}
+    return registry.load(family, name)(**settings, **seeded)
+
+
+def _studied(work: Work, study: Study, name: str, layer: str) -> Made:
+    method = _method(work, name)
+    made: Result = method(work.net, layer, given(work)) if FAMILIES[name][0] == "features" else method(study, layer)
+    content, files = shown(made, f"pictures/{name}/{slug(layer)}.png")
+    return content | {"method": name, "settings": repr(method)}, files
+
+
+def shown(result: Result, name: str) -> Made:
+    """A Table or a Picture as the page draws it."""
+    if isinstance(result, Table):
+        columns = {k: np.asarray(v)[:ROWS] for k, v in result.columns.items()}
+        plain = {k: v for k, v in columns.items() if v.ndim == 1}
+        meanings = {k: result.units.get(k, "") for k in plain}
+        return {"kind": "table", "title": result.title, "columns": plain, "units": meanings,
+                "rows": len(result), "left": [k for k in columns if k not in plain], "notes": result.notes}, {}  # fmt: skip
+    assert isinstance(result, Picture)
+    facts, content = sheet_of(result, name, 24)
+    values = {k: v for k, v in result.values.items() if np.asarray(v).ndim == 1}
+    return {"kind": "picture", "title": result.title, "sheet": facts, "captions": result.units, "values": values,
+            "notes": result.notes}, {name: content}  # fmt: skip
+
+
+def depth(found: dict[str, dict[str, dict[str, Any]]], layers: tuple[str, ...]) -> dict[str, Any]:
+    """Curves over the layers in their order, from what the jobs found: {method: {layer: content}}."""
+    curves: list[dict[str, Any]] = []
+
+    def curve(method: str, name: str, unit: str, meaning: str, read: Any) -> None:
+        values = [read(found[method][layer]) if layer in found.get(method, {}) else None for layer in layers]
+        if any(v is not None for v in values):
+            curves.append({"method": method, "name": name, "unit": unit, "meaning": meaning, "values": values})
+
+    curve("probe", "linear probe", "share", "accuracy of a linear classifier on the layer's mean responses, held out",
+          lambda c: _where(c, "class", "all", "accuracy"))
+    curve("sparsity", "sparseness", "share", "mean lifetime sparseness of the units (Vinje and Gallant 2000), 0 … 1",
+          lambda c: _mean(c, "sparseness"))
+    alike = {layer: c["columns"] for layer, c in found.get("cka", {}).items()}
+    matrix = {layer: dict(zip(columns["layer"], columns["cka"], strict=True)) for layer, columns in alike.items()}
+    named = [layer for layer in layers if layer in matrix]
+    return {
+        "layers": layers,
+        "curves": curves,
+        "cka": {"layers": named, "values": [[matrix[a].get(b) for b in named] for a in named],
+                "notes": next((c["notes"] for c in found.get("cka", {}).values()), [])},
+        "invariance": {layer: c["columns"] | {"notes": c["notes"]} for layer, c in found.get("invariance", {}).items()},
+        "notes": {method: next(iter(of.values()))["notes"] for method, of in found.items() if of},
+    }
+
+
+def _mean(content: dict[str, Any], column: str) -> float | None:
+    values = [v for v in content["columns"].get(column, []) if v is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _where(content: dict[str, Any], key: str, value: str, column: str) -> float | None:
+    columns = content["columns"]
+    for at, found in enumerate(columns.get(key, [])):
+        if found == value:
+            return columns[column][at]
+    return None
