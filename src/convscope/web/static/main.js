@@ -16,6 +16,7 @@
     ['Layers', '', ['', 'layer', 'unit', 'mechanics']],
     ['Images', 'images', ['images', 'image']],
     ['Map', 'map', ['map']],
+    ['Depth', 'depth', ['depth']],
     ['About', 'about', ['about']],
   ];
   let network = null,
@@ -123,6 +124,7 @@
       mechanics: `mechanics of ${route.args[0]}`,
       images: 'images',
       map: 'map',
+      depth: 'through the depth',
       about: 'about',
     }[route.page];
     return `${what ? `${what} · ` : ''}${network.name} · convscope`;
@@ -225,7 +227,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog')) return;
     if (event.target.closest('input, select, textarea')) return;
     const { key } = event;
-    const went = prefix === 'g' ? { l: '#/', i: '#/images', m: '#/map', a: '#/about' }[key] : null;
+    const went = prefix === 'g' ? { l: '#/', i: '#/images', m: '#/map', d: '#/depth', a: '#/about' }[key] : null;
     prefix = key === 'g' ? 'g' : '';
     if (went) location.hash = went;
     else if (key === '/') document.getElementById('search').focus();

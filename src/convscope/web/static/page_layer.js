@@ -25,8 +25,10 @@
       content
         ? [
             filters(layer, content),
+            await window.convscope.layerPictures(ctx, layer),
             await window.convscope.activations(ctx, layer),
             units(ctx, layer, content),
+            await window.convscope.layerStudies(ctx, layer),
             dom.notes(content.notes),
           ]
         : dom.notice(

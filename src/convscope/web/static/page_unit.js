@@ -75,6 +75,7 @@
           step(unit + 1 < content.units ? unit + 1 : null, '›', 'next unit', '→'),
         ),
       ),
+      await window.convscope.learned(ctx, layer, unit),
       top(ctx, layer, content, unit),
       h('div.columns', {}, distribution(ctx, content, unit), statistics(ctx, content, unit)),
       classMeans(ctx, content, unit),
