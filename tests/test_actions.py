@@ -51,7 +51,7 @@ def sentences(few: data.Collection, out: Path) -> dict[str, Callable[[nn.Module]
         "trace": lambda m: cs.trace(m, SHAPE),
         "predict": lambda m: cs.predict(opened(m), image),
         "respond": lambda m: cs.respond(opened(m), few, out / "record", embed=("2",)),
-        "atlas": lambda m: cs.atlas(opened(m), few, out / "atlas", pages=1),
+        "atlas": lambda m: cs.atlas(opened(m), few, out / "atlas", pages=1, steps=2),
         "fit": lambda m: cs.fit(m, few, epochs=1),
         "run": lambda m: opened(m).run(torch.zeros(2, *SHAPE), keep=["2"]),
         "failing layer": lambda m: opened(m).run(torch.zeros(2, *SHAPE), keep=["nowhere"]),

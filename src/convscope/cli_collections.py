@@ -114,7 +114,9 @@ def respond(
     help="Units with pictures, names, projections and effects: the sixteen most telling of each layer, all, or none.",
 )
 @click.option("--studies/--no-studies", default=True, show_default=True, help="Tables about each layer: probes, CKA, …")
-@click.option("--minutes", default=0.0, help="Time for features and studies; run again to go on. 0: no limit.")
+@click.option(
+    "--minutes", default=10.0, show_default=True, help="Time for features and studies; run again to go on. 0: no limit."
+)
 @click.option("--steps", default=256, show_default=True, help="Steps of the ascent for a unit's picture.")
 @JSON
 @click.pass_context

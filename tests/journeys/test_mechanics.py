@@ -54,7 +54,7 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(pixels).save(folder / "images" / kind / f"{n}.png")
     torch.manual_seed(4)
     net = cs.open(Small().eval(), example=(1, 3, 24, 24))
-    cs.atlas(net, folder / "images", out=folder / "atlas", pages=2)
+    cs.atlas(net, folder / "images", out=folder / "atlas", pages=2, features="none", studies=False)
     return folder / "atlas"
 
 

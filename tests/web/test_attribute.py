@@ -38,7 +38,7 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     body = (nn.Conv2d(3, 5, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
     model = nn.Sequential(*body, nn.Linear(605, 8), nn.ReLU(), nn.Linear(8, 3))
     cs.atlas(cs.open(model.eval(), example=(1, 3, 24, 24), classes=["one", "two", "three"]), folder / "images",
-             out=folder / "atlas", pages=1)  # fmt: skip
+             out=folder / "atlas", pages=1, features="none", studies=False)  # fmt: skip
     return folder / "atlas"
 
 

@@ -33,7 +33,7 @@ class Settings:
     features: str = param("top", "units with pictures, projections and effects: sixteen of each layer, all, or none",
                           choices=("top", "all", "none"))
     studies: bool = param(True, "tables about each layer: probes, sparsity, correlation, CKA, invariance, filters")
-    minutes: float = param(0.0, "time for features and studies; what is left over is made by the next run; 0: no limit",
+    minutes: float = param(10.0, "time for features and studies; what is left over is made by the next run; 0: no limit",
                            unit="min", low=0)
     steps: int = param(256, "steps of the ascent for a unit's picture", low=1)
     ablated: int = param(24, "images on which a unit is taken away", low=1)
