@@ -23,6 +23,7 @@ FILES = tuple(sorted(SRC.rglob("*.py")))
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "geometry", "addresses"),
     (
+        "animation",
         "descent",
         "draw",
         "fields",
@@ -131,6 +132,7 @@ LONGER_FILES: dict[str, tuple[int, str]] = {
     "network.py": (360, "one class, the noun that everything speaks of; its methods are short"),
 }
 WIDER_FUNCTIONS: dict[str, str] = {
+    "actions/features.py:feature": "a sentence: its optional words are what a question may bring along",
     "actions/evaluating.py:evaluate": "a sentence: what, on what, which, and optional words",
     "judging.py:evaluate": "the same sentence",
     "geometry.py:output_size": "the terms of one formula, as in the paper",

@@ -14,7 +14,16 @@ from typing import Any
 
 import click
 
-from convscope import __version__, actions, cli_attributions, cli_collections, cli_comparisons, cli_mechanics, registry
+from convscope import (
+    __version__,
+    actions,
+    cli_attributions,
+    cli_collections,
+    cli_comparisons,
+    cli_features,
+    cli_mechanics,
+    registry,
+)
 from convscope.console import (
     JSON,
     OUT,
@@ -95,7 +104,8 @@ def list_(family: str | None, as_json: bool) -> None:
                 click.echo(f"  {'':<{wide}} {p['option']} {p['default']!r}  {p['help']}")
 
 
-for command in (*cli_attributions.COMMANDS, *cli_mechanics.COMMANDS, *cli_collections.COMMANDS, *cli_comparisons.COMMANDS):
+for command in (*cli_attributions.COMMANDS, *cli_mechanics.COMMANDS, *cli_collections.COMMANDS, *cli_comparisons.COMMANDS,
+                *cli_features.COMMANDS):
     main.add_command(command)
 
 

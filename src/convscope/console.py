@@ -111,7 +111,7 @@ def tell(values: dict[str, Any], text: str, as_json: bool) -> None:
 def network_options(command: F) -> F:
     """The options that say how to open a network."""
     options = (
-        click.option("--input", "size", help="Input size CxHxW, e.g. 3x224x224; by default what the network says."),
+        click.option("--input", "input_size", help="Input size CxHxW, e.g. 3x224x224; by default what the network says."),
         click.option(
             "--weights",
             type=click.Path(path_type=Path),
@@ -136,7 +136,7 @@ def network_options(command: F) -> F:
 
 def network_settings(given: dict[str, Any]) -> dict[str, Any]:
     """What `actions.open` is told, from the options of `network_options`."""
-    size = given.get("size")
+    size = given.get("input_size")
     shape = None if size is None else read_size(size)
     fine: dict[str, Any] = {}
     for name in ("mean", "std"):
@@ -187,24 +187,37 @@ def read_numbers(name: str, text: str) -> list[float]:
 
 def method_options(family: str) -> Callable[[F], F]:
     """Every parameter of every method of a family as an option; which method it belongs to is in its help."""
-    found: dict[str, tuple[fields.Parameter, list[str]]] = {}
+    found: dict[str, dict[str, fields.Parameter]] = {}  # by name of the parameter, then of the method
     for name in registry.names(family):
         for parameter in registry.describe(family, name).parameters:
-            found.setdefault(parameter.name, (parameter, []))[1].append(name)
+            found.setdefault(parameter.name, {})[name] = parameter
 
     def decorate(command: F) -> F:
         taken = {o for p in getattr(command, "__click_params__", ()) for o in p.opts}
-        for parameter, methods in reversed(found.values()):
-            if parameter.option in taken:
-                continue
-            kind = parameter.type.removesuffix("| None").strip()
-            unit = f", {parameter.unit}" if parameter.unit else ""
-            text = f"[{', '.join(methods)}] {parameter.help} (default {parameter.default!r}{unit})."
-            choice = click.Choice(list(parameter.choices)) if parameter.choices else _TYPES.get(kind, str)
-            command = click.option(parameter.option, parameter.name, type=choice, default=None, help=text)(command)
+        for own in reversed(found.values()):
+            option, name = next((p.option, p.name) for p in own.values())
+            if option not in taken:
+                command = click.option(option, name, type=_type_of(own), default=None, help=_words_of(own))(command)
         return command
 
     return decorate
+
+
+def _type_of(own: dict[str, fields.Parameter]) -> Any:
+    """What an option takes that several methods share: what any of them takes; each then checks its own."""
+    if all(p.choices for p in own.values()):
+        return click.Choice(list(dict.fromkeys(choice for p in own.values() for choice in p.choices)))
+    kind = next(p.type.removesuffix("| None").strip() for p in own.values())  # a test holds that they agree
+    return _TYPES.get(kind, str)
+
+
+def _words_of(own: dict[str, fields.Parameter]) -> str:
+    """The help of an option: once where methods mean the same by it, else each in its words."""
+    same: dict[str, list[str]] = {}
+    for method, p in own.items():
+        unit = f", {p.unit}" if p.unit else ""
+        same.setdefault(f"{p.help} (default {p.default!r}{unit}).", []).append(method)
+    return " ".join(f"[{', '.join(methods)}] {text}" for text, methods in same.items())
 
 
 def split_parameters(

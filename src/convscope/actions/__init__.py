@@ -1,6 +1,7 @@
 """The sentences that command line and web page both speak: plain values in, a Result out.
 
-networks.py      open a network; its layers, its answers, what a layer has learned
+networks.py      open a network; its layers, its answers
+features.py      what a unit, layer or class has learned to look for
 attributions.py  which pixels decided: one method, or all side by side
 mechanics.py     single numbers worked out, one training step, proofs, somebody's own backpropagation checked
 collections.py   a network over a collection of images: sweeps, studies, the atlas
@@ -17,9 +18,10 @@ from convscope.actions.attributions import attribute, attribute_all, attribute_e
 from convscope.actions.collections import atlas, open_atlas, respond, study, swept
 from convscope.actions.comparisons import compare
 from convscope.actions.evaluating import evaluate
+from convscope.actions.features import chosen, feature, keep_last
 from convscope.actions.fitting import demo, fit
 from convscope.actions.mechanics import equivalences, steps, update, verify
-from convscope.actions.networks import Progress, feature, make, open, predict, read_pixels, read_preprocess, trace
+from convscope.actions.networks import Progress, make, open, predict, read_pixels, read_preprocess, trace
 
 __all__ = [
     "Progress",
@@ -27,12 +29,14 @@ __all__ = [
     "attribute",
     "attribute_all",
     "attribute_each",
+    "chosen",
     "compare",
     "demo",
     "equivalences",
     "evaluate",
     "feature",
     "fit",
+    "keep_last",
     "make",
     "open",
     "open_atlas",

@@ -1,4 +1,4 @@
-"""Networks: open one, look at its layers, ask what it sees and what a layer has learned."""
+"""Networks: open one, look at its layers, ask what it sees."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope import registry
 from convscope.errors import UsageError
-from convscope.results import Picture, Table, Trace
+from convscope.results import Table, Trace
 
 if TYPE_CHECKING:
     from convscope.images import Preprocess
@@ -105,9 +105,3 @@ def predict(network: Any, image: Any, top: int = 5) -> Table:
         notes=notes,
         origin=net.origin("predict", x),
     )
-
-
-def feature(network: Any, layer: str, method: str = "filters", **parameters: Any) -> Picture:
-    """What has this layer learned to look for? By default its filters, as pictures."""
-    net = open(network)
-    return make("features", method, parameters)(net, net[layer].address)

@@ -6,6 +6,7 @@ and `.npz` do not load matplotlib. Every picture states its scale, and how many 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import shutil
@@ -14,9 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from convscope import store
+from convscope import animation, store
 from convscope.errors import UsageError
-from convscope.results import KINDS, Result
+from convscope.results import KINDS, Picture, Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,9 +85,18 @@ def _writers(result: Result) -> dict[str, Callable[[], bytes]]:
         ".json": lambda: (result.to_json(indent=1) + "\n").encode("utf-8"),
     }
     records: Any = getattr(_drawer(result), "records", None)
+    if isinstance(result, Picture):
+        writers |= {suffix: functools.partial(_animated, result, suffix) for suffix in animation.SUFFIXES}
     if records is not None:
         writers[".csv"] = lambda: _comma_separated(records(result))
     return writers
+
+
+def _animated(result: Picture, suffix: str) -> bytes:
+    """The tiles of a picture one after the other."""
+    from convscope.draw import picture
+
+    return animation.encoded(picture.colour(result)[0], suffix)
 
 
 def _drawer(result: Result) -> ModuleType:

@@ -136,7 +136,8 @@ class Octaves:
 
     def __call__(self, view: View, image: Tensor, generator: torch.Generator, frames: int = 0,
                  report: Callable[[int, int, str], None] | None = None) -> Dreamed:
-        """`image` (C, H, W) within 0 … 1; `frames`: so many pictures on the way are kept, evenly spread over the steps."""
+        """`image` (C, H, W) within 0 … 1; `frames`: so many pictures, evenly spread over the steps, the last one
+        included."""
         full = (image.shape[1], image.shape[2])
         sizes = self.sizes(full)
         fitting = [size for size in dict.fromkeys(sizes) if not view.check(size)]
@@ -148,7 +149,7 @@ class Octaves:
         clock = _Clock(sum(self.steps * math.prod(view._seen(s)) for s in fitting), report)
         detail = torch.zeros_like(bases[-1])
         found, total = Dreamed(image, left=len(sizes) - len(fitting)), self.steps * len(fitting)
-        wanted = {round(i * total / (frames + 1)) for i in range(1, frames + 1)} - {0, total}
+        wanted = {round(i * total / frames) for i in range(1, frames)} - {0, total}
         at, s = 0, image
         for octave, base in enumerate(reversed(bases), 1):
             size = (base.shape[1], base.shape[2])

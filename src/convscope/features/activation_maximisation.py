@@ -33,11 +33,12 @@ class ActivationMaximisation:
 
     One tile a picture (H, W, 3) uint8: of the target's unit, of each unit of a layer (the first `most`), or of an objective
     in words, 'conv3/5 + 0.5*conv4/7 - class:tabby'. `values`: for units 'response', max_p a[u, p] to the picture as
-    shown (min_p where the sign is negative), in the layer's own units; where a sweep's record is given also 'strongest', the same over real images, and 'converged', whether the picture is stronger. Same seed, same bits.
+    shown (min_p where the sign is negative), in the layer's own units; where a sweep's record is given also 'strongest', the
+    same over real images, and 'converged', whether the picture is stronger. Same seed, same bits.
 
     Misleads where it has not converged, and about what a unit *needs*: many images excite it, this is one; `variants` shows
     more. Errors: UsageError for a layer without units or a network that reads no images, UnknownName. Source: Erhan et al.
-    2009; Olah, Mordvintsev, Schubert 2017; Fel et al. 2023 (image='phase').
+    2009; Olah, Mordvintsev, Schubert 2017; Fel et al. 2023 (basis='phase').
 
     >>> ActivationMaximisation(steps=64).objective
     'neuron'
@@ -46,7 +47,7 @@ class ActivationMaximisation:
     objective: str = param("neuron", "the unit at one position, or its mean over the map", choices=("neuron", "channel"))
     sign: str = param("positive", "what excites the unit, what inhibits it, or both",
                       choices=("positive", "negative", "both"))
-    image: str = param("fourier", "what is changed: Fourier coefficients, pixels, or phases only",
+    basis: str = param("fourier", "what is changed: Fourier coefficients, pixels, or phases only",
                        choices=("fourier", "pixels", "phase"))
     size: int = param(0, "side of the picture; 0: what the unit sees, at most the network's own size", unit="px", low=0)
     steps: int = param(256, "steps of the ascent", low=1)
@@ -70,8 +71,8 @@ class ActivationMaximisation:
         asked, left = asked_units(nets, target, unit=self.objective, raw=self.raw, sign=self.sign, most=self.most)
         size, said = canvas_of(net, asked, self.size, self.objective == "neuron")
         colours = colours_of(net, given, self.colours)
-        magnitude, whose = magnitude_of(net, given, size, self.seed) if self.image == "phase" else (None, "")
-        image, read = Image(self.image, size, colours, magnitude=magnitude), Reading(preprocess, net.input_shape[1])
+        magnitude, whose = magnitude_of(net, given, size, self.seed) if self.basis == "phase" else (None, "")
+        image, read = Image(self.basis, size, colours, magnitude=magnitude), Reading(preprocess, net.input_shape[1])
         ascent = Ascent(nets, image, read, LUCID.times(self.shake), self.steps, self.rate, self.seed, self.batch)
         found = ascent([self._wanted(one) for one in asked], given.progress)
         each = [one for one in asked for _ in range(self.variants)]

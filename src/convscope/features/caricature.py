@@ -39,8 +39,8 @@ LEAST = 0.1  # of the cosine: below it the power would leave no gradient
 class Caricature:
     """What does a layer keep of a photograph, and what does it overdo?
 
-    Two tiles (H, W, 3) uint8: 'image', the photograph as the network reads it, and 'caricature'; between them `frames`
-    'step n'. `values` of each tile: 'cosine' between its representation and the photograph's, −1 … 1, over all units and
+    Two tiles (H, W, 3) uint8: 'image', the photograph as the network reads it, and 'caricature'; with `frames` also those on
+    the way, 'step n'. `values` of each tile: 'cosine' between its representation and the photograph's, −1 … 1, over all units and
     positions of the layer as it gives them, and 'strength' ⟨a, b⟩/‖b‖², which is 1 for the photograph and more where the
     caricature exaggerates. Same seed, same bits.
 
@@ -59,7 +59,7 @@ class Caricature:
     shake: float = param(1.0, "how much the image is moved before each step; 1: Lucid's amounts", low=0, high=4)
     colours: str = param("own", "'own': of the given images, else ImageNet's for three channels",
                          choices=("own", "imagenet", "independent"))
-    frames: int = param(0, "pictures along the way, for an animation", low=0)
+    frames: int = param(1, "pictures of the way, the last one included, for an animation", low=1)
     seed: int = param(0, "seed of the start and of every move", low=0)
 
     def __post_init__(self) -> None:
@@ -78,16 +78,16 @@ class Caricature:
             raise UsageError(f"a caricature by {layer}", "all its values are zero for this photograph", "try another layer")
         height, width = photograph.shape[1:]
         colours = colours_of(net, given, self.colours)
-        every = -(-self.steps // (self.frames + 1)) if self.frames else 0
+        every = -(-self.steps // self.frames)
         ascent = Ascent((net,), Image("fourier", (height, width), colours), read, LUCID.times(self.shake), self.steps,
                         self.rate, self.seed, every=every)
         found = ascent([Wanted(target, Alike(layer, wanted, self.power))], given.progress)
-        on_the_way = found.frames[: (self.steps - 1) // every] if every else ()
+        on_the_way = found.frames[: (self.steps - 1) // every]
         kept = [photograph, *(frame[0] for frame in on_the_way), found.images[0]]
         names = ("image", *(f"step {every * (i + 1)}" for i in range(len(on_the_way))), "caricature")
         notes = (f"{self.steps} steps from noise, {width}×{height} px", "the image as the network reads it",
                  colours.source, *words_of(found, (target,)),
-                 assumed)
+                 f"{len(on_the_way) + 1} frames, one each {every} steps" if self.frames > 1 else "", assumed)
         return Picture(tiles=np.concatenate([tiles(image[None]) for image in kept]), units=names, scale="rgb",
                        title=f"caricature by {target}", values=_alike([_values(net, layer, s, read) for s in kept], wanted),
                        notes=tuple(n for n in notes if n), origin=net.origin(self, seed=self.seed))

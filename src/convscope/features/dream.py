@@ -39,8 +39,8 @@ ROWS = 1 << 22  # products of guide and image computed at a time
 class Dream:
     """What does a layer see in a photograph, exaggerated?
 
-    Two tiles (H, W, 3) uint8, 'original' and 'dream', as large as the photograph; between them `frames` 'step n' for an
-    animation. The target is a layer (½ mean a² grows, a as the layer gives it), or a unit, class or sum of these in words
+    Two tiles (H, W, 3) uint8, 'original' and 'dream', as large as the photograph; with `frames` also those on the way,
+    'step n'. The target is a layer (½ mean a² grows, a as the layer gives it), or a unit, class or sum of these in words
     ('conv3/5 - 0.5*class:tabby'; a unit's mean, before the activation function). With a guide image each place of the layer
     grows towards the best-matching place of the guide. Without an image it starts from noise. `values`: 'objective' of each
     tile, in the layer's units (squared for a layer). Pixels stay within black and white. Same seed, same bits.
@@ -63,7 +63,7 @@ class Dream:
     jitter: int = param(32, "largest shift before each step; less at scales below 224 px", unit="px", low=0)
     size: int = param(0, "longer side of the dream; 0: the photograph's own", unit="px", low=0)
     tile: int = param(512, "longest side that is looked at in one piece: smaller takes less memory", unit="px", low=32)
-    frames: int = param(0, "pictures along the way, for an animation", low=0)
+    frames: int = param(1, "pictures of the way, the last one included, for an animation", low=1)
     seed: int = param(0, "seed of the shifts, and of the noise where no image is given", low=0)
 
     def __post_init__(self) -> None:
@@ -113,8 +113,8 @@ class Dream:
             notes.append(f"seen in {pieces} tiles of at most {self.tile} px, their borders elsewhere at each step")
         if found.blocked:
             notes.append(f"no gradient came back at {found.blocked} of {scales * self.steps} steps: the image stayed")
-        if self.frames > len(found.frames):
-            notes.append(f"{len(found.frames)} of {self.frames} frames: there are no more steps")
+        if self.frames > len(found.frames) + 1:
+            notes.append(f"{len(found.frames) + 1} of {self.frames} frames: there are no more steps")
         return notes
 
 
