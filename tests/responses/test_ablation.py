@@ -90,7 +90,7 @@ def test_one_unit_class_by_class() -> None:
         assert table.columns["without"][k] == pytest.approx((without[own].argmax(1) == k).mean())
     whole = Ablation()(made, "relu")
     gain = (without.argmax(1) == labels).mean() - (clean.argmax(1) == labels).mean()
-    assert whole.columns["accuracy"][1] == pytest.approx(gain)
+    assert whole.columns["accuracy_change"][1] == pytest.approx(gain)
 
 
 @pytest.mark.parametrize("fill", ["zero", "mean"])

@@ -92,12 +92,12 @@ class Effects:
         most = min(MOST, change.shape[1])
         columns = {
             "unit": np.arange(len(change)),
-            "mean_change": np.abs(change).mean(1), "accuracy": accuracy,
+            "mean_change": np.abs(change).mean(1), "accuracy_change": accuracy,
             "fall": np.minimum(change.min(1), 0), "falls": _words(change, order[:, :most], names, -1),
             "rise": np.maximum(change.max(1), 0), "rises": _words(change, order[:, ::-1][:, :most], names, 1)}
         return columns, {
             "mean_change": "mean over classes of the absolute change of their outputs, each a mean over the images",
-            "accuracy": f"accuracy without the unit less that with it ({_share(self.before.sum(), seen)}), −1 … 1",
+            "accuracy_change": f"accuracy without the unit less that with it ({_share(self.before.sum(), seen)}), −1 … 1",
             "fall": "largest fall of a class's output", "falls": f"the {most} classes that fall most, the most first",
             "rise": "largest rise of a class's output", "rises": f"the {most} classes that rise most, the most first"}
 

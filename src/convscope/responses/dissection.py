@@ -37,8 +37,8 @@ class Dissection:
     as large as the layer can see, or come from a folder with images/ and masks/CONCEPT/.
 
     Misleads where the right concept is not in the set: the name is the best of those offered, and a unit may answer to
-    several. Only the strongest positive response counts: what a unit is inhibited by has no name. Errors: UnknownName,
-    UsageError for a layer without units, DataError for a folder. Source: Bau et al. 2017 (IoU); Mann and Whitney 1947.
+    several. Only the strongest positive response counts: what a unit is inhibited by has no name. IoU is 0 for a saturated
+    unit, whose maximum takes more than 0.5 % of the positions. Errors: UnknownName, UsageError (no units), DataError. Source: Bau et al. 2017 (IoU); Mann and Whitney 1947.
 
     >>> Dissection(images=8).bar
     0.8
@@ -95,7 +95,7 @@ class Dissection:
             "category": np.where(named, kinds[best], NONE), "AUC": area,
             "n": np.full(len(units), len(np.unique(measured.image[test]))), "shown": shown[best],
             "IoU": np.where(dead, np.nan, measured.iou[units, best]), "second": np.array(other),
-            "candidate": np.where(dead, NONE, names[best]), "threshold": measured.threshold}
+            "threshold": measured.threshold, "candidate": np.where(dead, NONE, names[best])}
         return Table(columns=columns, units=_meanings(self.bar), title=f"what the units of {layer} respond to",
                      notes=self._notes(concepts, measured, int(shown[best].min()), int(named.sum())),
                      origin=study.origin(self, self.seed))
