@@ -9,6 +9,7 @@ M: colours that go together (`colours`). Sources: Olah, Mordvintsev, Schubert 20
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,8 +58,8 @@ class Image:
         if self.kind == "pixels":
             raw = parameters
         elif self.kind == "fourier":
-            spectrum = torch.view_as_complex(parameters) * self._scale(parameters)
-            raw = torch.fft.irfft2(spectrum, s=self.size, norm="ortho") / 4
+            spectrum = torch.view_as_complex(parameters) * (self._scale(parameters) / 4)
+            raw = torch.fft.irfft2(spectrum, s=self.size, norm="ortho")
         else:
             raw = torch.fft.irfft2(torch.polar(self._magnitude(parameters), parameters), s=self.size, norm="ortho")
             raw = 2 * (raw - raw.mean((2, 3), keepdim=True)) / (raw.std((2, 3), keepdim=True) + 1e-6)
@@ -81,14 +82,19 @@ class Image:
 
     def _scale(self, like: Tensor) -> Tensor:
         """(H, W//2 + 1): how far one step moves each frequency."""
-        h, w = self.size
-        return (frequencies(h, w).clamp(min=1 / max(h, w)) ** -self.decay).to(like)
+        return _falling(*self.size, self.decay).to(like)
 
     def _magnitude(self, like: Tensor) -> Tensor:
         """(C, H, W//2 + 1)"""
         if self.magnitude is not None:
             return torch.from_numpy(np.asarray(self.magnitude)).to(like)
         return self._scale(like).expand(self.channels, -1, -1)
+
+
+@functools.lru_cache(maxsize=8)
+def _falling(h: int, w: int, decay: float) -> Tensor:
+    """1/max(f, 1/max(H, W))^decay, kept: it is asked for at every step."""
+    return frequencies(h, w).clamp(min=1 / max(h, w)) ** -decay
 
 
 def frequencies(h: int, w: int) -> Tensor:

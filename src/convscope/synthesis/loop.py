@@ -8,7 +8,7 @@ not depend on which others share its batch; batches are of one size, because con
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -172,5 +172,6 @@ class _Network:
 
 
 def generator(seed: int, name: str) -> torch.Generator:
-    """A generator of its own for every picture."""
-    return torch.Generator().manual_seed((seed << 32) ^ zlib.crc32(name.encode()))
+    """A generator of its own for every picture; hashed, for torch's generator looks at the lower 32 bits of a seed only."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "little"))

@@ -221,8 +221,7 @@ def parse(nets: Sequence[Network], text: str, *, unit: str = "neuron", raw: bool
     """
     parts: list[Objective] = []
     weights: list[float] = []
-    sign, words = 1.0, text.strip().replace(" - ", " + - ").split(" + ")
-    for word in words:
+    for word in f"{text.strip()} ".replace(" - ", " + - ").split(" + "):
         word = word.strip()
         sign = -1.0 if word.startswith("-") else 1.0
         word = word.removeprefix("-").strip()
