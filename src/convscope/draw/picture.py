@@ -40,7 +40,8 @@ def figure(result: Picture) -> Figure:
     heads, sides, captions = _heads(result, captions) if result.columns else ([], [], captions)
     prefix = words.clean(next(iter(result.values), "")) if heads else prefix
     left, top = (0.09 * max(map(len, sides)), 0.2) if heads else (0.0, 0.0)
-    step = high + 0.2
+    folded = any(fitted(c, wide, 6.5) != c and " · " in c for c in captions[:drawn])  # names, and their numbers below
+    step = high + (0.31 if folded else 0.2)
     bar = result.scale == "shared"
     drawing = columns * (wide + 0.06)
     below = f"{words.plural(count, 'tile')} of {_size(result)} · {stated}" + (f" · below each: {prefix}" if prefix else "")
@@ -56,8 +57,9 @@ def figure(result: Picture) -> Figure:
     for i in range(drawn):
         x, y = i % columns * (wide + 0.06), i // columns * step
         ax.imshow(rgb[i], extent=(x, x + wide, y + high, y), interpolation="nearest" if enlarged else "antialiased")
-        caption = fitted(captions[i], wide, 6.5)
-        paper.text(left + x + wide / 2, top + y + high + 0.09, caption, size=6.5, colour=FAINT, ha="center")
+        for down, line in enumerate(captions[i].rsplit(" · ", 1) if folded else [captions[i]]):
+            place = top + y + high + 0.09 + 0.11 * down
+            paper.text(left + x + wide / 2, place, fitted(line, wide, 6.5), size=6.5, colour=FAINT, ha="center")
     ax.set(xlim=(0, drawing), ylim=(rows * step, 0), aspect="auto")
     if bar:
         low, high_end = _ends(result)
@@ -131,7 +133,15 @@ def _captions(result: Picture) -> tuple[str, list[str]]:
     """The layer, if all units are of one, and what each caption has of its own, with its first value."""
     units = [words.clean(u) for u in result.units]
     layers = {u.rpartition("/")[0] for u in units}
-    prefix = f"{layers.pop()}/" if len(layers) == 1 and "" not in layers and len(units) > 1 else ""
+    if len(units) < 2 or "" in layers:
+        prefix = ""
+    elif len(layers) == 1:
+        prefix = f"{layers.pop()}/"
+    else:  # the module that all layers lie in
+        paths = [layer.split(".") for layer in layers]
+        shared = [parts[0] for parts in zip(*paths, strict=False) if len(set(parts)) == 1]
+        inside = shared and all(p[: len(shared)] == shared and len(p) > len(shared) for p in paths)
+        prefix = ".".join(shared) + "." if inside else ""
     values: NDArray[Any] | None = next(iter(result.values.values()), None)
     own = [u[len(prefix):] for u in units]
     if values is not None and np.ndim(values) == 1:
