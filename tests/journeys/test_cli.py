@@ -14,9 +14,11 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
+from convscope import cli
 from convscope.cli import main
 
 NETWORK = """
@@ -196,3 +198,15 @@ def test_demo_trains_and_writes_its_atlas(tmp_path: Path, monkeypatch: pytest.Mo
     found = json.loads(answer("demo", "--no-serve", "--out", tmp_path / "demo", "--json"))
     assert found["held_out_accuracy"] >= 0.97
     assert Path(found["page"]).is_file()
+
+
+def test_no_option_stands_for_two_things() -> None:
+    """Options of methods come by discovery beside a command's own. Turns red: name a parameter of a response 'images'."""
+
+    def check(command: click.Command) -> None:
+        names = [name for p in command.params for name in (*p.opts, *p.secondary_opts)]
+        assert len(names) == len(set(names)), f"{command.name}: {sorted({n for n in names if names.count(n) > 1})}"
+        for inner in getattr(command, "commands", {}).values():
+            check(inner)
+
+    check(cli.main)

@@ -128,7 +128,7 @@ def test_nothing_changed_gives_the_same_bits_and_nothing_before_is_run() -> None
 
 def test_batches_give_what_one_batch_gives() -> None:
     _, made, embed = studied("plain")
-    one, many = (Ablation(batch=b, fill="mean")(made, embed[0]) for b in (50, 4))
+    one, many = (Ablation(together=b, fill="mean")(made, embed[0]) for b in (50, 4))
     for name in ("fall", "rise", "mean_change"):
         np.testing.assert_allclose(one.columns[name], many.columns[name], atol=1e-6)
 
@@ -147,7 +147,7 @@ def test_the_sample_takes_as_many_of_each_class_as_can_be() -> None:
 
 def test_sampled_and_unread_images_are_said() -> None:
     _, made, embed = studied("plain")
-    assert Ablation(images=9)(made, embed[0]).notes[0].startswith("9 of 16 images, seed 0")  # image 5 is not among them
+    assert Ablation(most=9)(made, embed[0]).notes[0].startswith("9 of 16 images, seed 0")  # image 5 is not among them
     assert Ablation()(made, embed[0]).notes[0] == "15 of 16 images, seed 0; 1 more could not be read"
 
 

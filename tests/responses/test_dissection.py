@@ -41,7 +41,7 @@ def known() -> tuple[Study, Table]:
     net = Network.open(wired(), torch.zeros(1, 3, 32, 32))
     folder = Path(tempfile.mkdtemp())
     made = study(net, collection(8, 32, 32, 3), Preprocess(mean=(0.45,), std=(0.25,)), (), folder)
-    return made, Dissection(images=20)(made, "relu")
+    return made, Dissection(examples=20)(made, "relu")
 
 
 @pytest.mark.parametrize("unit", range(len(UNITS)))
@@ -92,7 +92,7 @@ def test_auc_and_iou_are_what_their_definitions_say(name: str, layer: str) -> No
     _, made, _ = studied(name)
     net = made.net
     size = net.input_shape[2:]
-    table = Dissection(images=4, bar=0.5)(made, layer)
+    table = Dissection(examples=4, bar=0.5)(made, layer)
     found = net[layer]
     concepts = generated((size[0], size[1]), 3, _reached(made, layer), 4, 0)
     names = [c.name for c in concepts.concepts]
@@ -151,7 +151,7 @@ def slow_iou(net: Network, layer: str, cases: list[tuple[np.ndarray, Example, in
 
 def test_many_layers_at_once_give_what_each_gives_alone() -> None:
     made, table = known()
-    method = Dissection(images=4)
+    method = Dissection(examples=4)
     together = method.tables(made, ["conv", "relu", "pool", "head"])
     for layer, found in together.items():
         alone = method(made, layer)
@@ -163,7 +163,7 @@ def test_many_layers_at_once_give_what_each_gives_alone() -> None:
 
 def test_no_name_passes_below_the_bar() -> None:
     made, table = known()
-    strict = Dissection(images=4, bar=1.0)(made, "relu")
+    strict = Dissection(examples=4, bar=1.0)(made, "relu")
     assert all((area == 1) == (name not in ("—", "dead")) for area, name in zip(
         strict.columns["AUC"], strict.columns["name"], strict=True) if name != "dead")
     assert (table.columns["AUC"][table.columns["category"] != "—"] >= 0.8).all()
@@ -171,7 +171,7 @@ def test_no_name_passes_below_the_bar() -> None:
 
 def test_batches_give_what_singles_give() -> None:
     _, made, embed = studied("residual")
-    one, many = (Dissection(images=2, batch=b)(made, embed[0]) for b in (1, 16))
+    one, many = (Dissection(examples=2, together=b)(made, embed[0]) for b in (1, 16))
     assert one.columns["candidate"].tolist() == many.columns["candidate"].tolist()
     np.testing.assert_allclose(one.columns["AUC"], many.columns["AUC"], atol=0.01)
 
@@ -231,7 +231,7 @@ def test_what_has_no_names_says_so() -> None:
     with unchanged(model), pytest.raises(UsageError, match=r"flatten has no units; its output is .*; choose a layer with"):
         Dissection()(_without_units(made), "flatten")
     with pytest.raises(UsageError, match=r"Dissection\.images must be in \[2, ∞\]"):
-        Dissection(images=1)
+        Dissection(examples=1)
 
 
 def _without_units(made: Study) -> Study:

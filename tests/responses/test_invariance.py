@@ -54,7 +54,7 @@ def test_a_circular_network_is_exactly_invariant_to_shifts_by_its_stride(tmp_pat
     made = studied_here(circular(), tmp_path)
     for direction in ("right", "down"):
         for measure in ("cosine", "correlation"):
-            asked = Invariance(border="circular", shift=8, steps=8, direction=direction, measure=measure)
+            asked = Invariance(border="circular", shift=8, steps=8, direction=direction, similarity=measure)
             found = asked(made, "6")
             shifts = rows(found, "shift")
             assert sorted(shifts) == list(range(1, 9))
@@ -100,7 +100,7 @@ def test_same_as_loops() -> None:
     """Every similarity of one shift, from the definitions, image by image and number by number."""
     _, made, _ = studied("plain")
     net = made.net
-    found = Invariance(steps=1, images=4, seed=5, direction="down", border="zero")(made, "relu1")
+    found = Invariance(steps=1, most=4, seed=5, direction="down", border="zero")(made, "relu1")
     r = rows(found, "shift")[4.0]
     usable = [i for i in range(16) if i != 5]
     chosen = sorted(np.random.default_rng(5).choice(usable, 4, replace=False).tolist())
@@ -205,8 +205,8 @@ def test_errors_and_drawing(tmp_path: Path) -> None:
         Invariance()(_without_units(made), "flatten")
     with pytest.raises(DataError, match="too few images of set; 1 were measured; sweep at least two images"):
         Invariance()(_one_image(made, tmp_path), "conv1")
-    first = Invariance(steps=2, images=3)(made, "conv1")
-    assert same(first, Invariance(steps=2, images=3)(made, "conv1"))
+    first = Invariance(steps=2, most=3)(made, "conv1")
+    assert same(first, Invariance(steps=2, most=3)(made, "conv1"))
     check_stored_and_drawn(first, tmp_path)
 
 

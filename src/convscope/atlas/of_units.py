@@ -21,7 +21,6 @@ from convscope.atlas.chains import principals, ranking, unit_count
 from convscope.atlas.jobs import Job, Made
 from convscope.atlas.work import Work
 from convscope.draw import raster
-from convscope.errors import ConvscopeError
 from convscope.features._given import Given
 from convscope.projections import projected
 from convscope.responses._study import Study
@@ -34,9 +33,8 @@ STRONGEST = 9
 SHOWN_CLASSES = 5
 
 
-def jobs(work: Work, study: Study) -> list[Job]:
-    """All jobs that the settings ask for, kind by kind, every layer's first group before any second one."""
-    chosen = work.settings.features
+def jobs(work: Work, study: Study, chosen: str) -> list[Job]:
+    """All jobs that `chosen` (none, top, all) asks for, kind by kind; `part` says which group of units each is about."""
     if chosen == "none" or len(work.net.input_shape) != 4:
         return []
     layers = list(dict.fromkeys(principals(work.net, work.record.facts.layers).values()))
@@ -46,7 +44,7 @@ def jobs(work: Work, study: Study) -> list[Job]:
     kinds: dict[str, tuple[str, Callable[[Work, Study, str, list[int]], Made]]] = {
         "connections": (repr(_connections()), _wired),
         "pictures": (repr(_maximisation(work)), _painted),
-        "projections": (f"k={_strongest(work)}", _projected),
+        "projections": (f"top-images k={_strongest(work)}, {_deconvnet()!r}", _projected),
         "effects": (repr(_ablation(work, 0)), _silenced),
     }
     for kind, (settings, make) in kinds.items():
@@ -76,8 +74,12 @@ def _maximisation(work: Work) -> Any:
     )
 
 
+def _deconvnet() -> Any:
+    return registry.load("attributions", "deconvnet")()
+
+
 def _ablation(work: Work, unit: int) -> Any:
-    return registry.load("responses", "ablation")(unit=unit, images=work.settings.ablated, seed=work.settings.seed)
+    return registry.load("responses", "ablation")(unit=unit, most=work.settings.ablated, seed=work.settings.seed)
 
 
 def _strongest(work: Work) -> int:
@@ -132,19 +134,13 @@ def _projected(work: Work, study: Study, layer: str, units: list[int]) -> Made:
     files: dict[str, bytes] = {}
     notes: tuple[str, ...] = ()
     for unit in units:
-        try:
-            found = projected(study, layer, unit, _strongest(work))
-        except ConvscopeError as refusal:
-            if unit == units[0]:
-                raise  # the layer has none
-            rows[str(unit)] = {"refused": str(refusal)}
-            continue
+        found = projected(study, layer, unit, _strongest(work))
         facts, name, content = _sheet(found.tiles, f"pictures/projections/{slug(layer)}-{unit}", 6)
         rows[str(unit)] = {"sheet": facts, "image": found.values["image"][::2], "value": found.values["value"][::2],
                            "limit": found.values["limit"][0]}  # fmt: skip
         files[name] = content
         notes = found.notes
-    return {"units": rows, "notes": notes, "settings": f"TopImages, Deconvnet, {_strongest(work)} images a unit"}, files
+    return {"units": rows, "notes": notes, "settings": f"TopImages, {_strongest(work)} images a unit; {_deconvnet()!r}"}, files
 
 
 def _silenced(work: Work, study: Study, layer: str, units: list[int]) -> Made:

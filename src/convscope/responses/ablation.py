@@ -39,16 +39,16 @@ class Ablation:
     unlike anything the later layers have met; the mean is nearer to it than zero. Errors: UnknownName for a unit,
     UsageError for a layer without units or an output that is not (B, K). Source: Morcos et al. 2018.
 
-    >>> Ablation(fill="mean", images=50).unit is None
+    >>> Ablation(fill="mean", most=50).unit is None
     True
     """
 
     unit: int | None = param(None, "one unit, for a row a class; otherwise all, a row each", low=0)
     fill: str = param("zero", "what takes the unit's place: zero, or its mean over the sampled images and positions",
                       choices=("zero", "mean"))
-    images: int = param(100, "images at most; of more, a random sample, as many of each class as can be", low=1)
+    most: int = param(100, "images at most; of more, a random sample, as many of each class as can be", low=1)
     seed: int = param(0, "seed of that sample", low=0)
-    batch: int = param(50, "images run together", low=1)
+    together: int = param(50, "images run together", low=1)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -64,7 +64,7 @@ class Ablation:
         if self.unit is not None and self.unit >= count:
             raise UnknownName(f"no unit {self.unit} in {layer}", f"it has {count}", f"use 0 … {count - 1}")
         units = list(range(count)) if self.unit is None else [self.unit]
-        chosen = sample(study.collection.labels, self.images, self.seed)
+        chosen = sample(study.collection.labels, self.most, self.seed)
         labels, notes = labels_of(study)
         fills = self._fills(study, layer, chosen, count)
         effects = Effects(len(units), shape[1])
@@ -91,7 +91,7 @@ class Ablation:
     def _cuts(self, study: Study, layer: str, chosen: NDArray[np.int64]) -> Iterator[tuple[Cut, NDArray[np.int64], int]]:
         """Each batch, run once: the cut network, the images' numbers, and how many rows are real."""
         net = study.net
-        size = net.batch or self.batch
+        size = net.batch or self.together
         for batch in study.collection.batches(study.preprocess, size, order=chosen):
             x: Tensor = batch.x
             if net.batch is not None:

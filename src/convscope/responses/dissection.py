@@ -40,15 +40,15 @@ class Dissection:
     several. Only the strongest positive response counts: what a unit is inhibited by has no name. IoU is 0 for a saturated
     unit, whose maximum takes more than 0.5 % of the positions. Errors: UnknownName, UsageError (no units), DataError. Source: Bau et al. 2017 (IoU); Mann and Whitney 1947.
 
-    >>> Dissection(images=8).bar
+    >>> Dissection(examples=8).bar
     0.8
     """
 
-    images: int = param(24, "generated images a concept; half of them name, half test", low=2)
+    examples: int = param(24, "generated images a concept; half of them name, half test", low=2)
     bar: float = param(0.8, "AUC on the testing half below which a unit gets no name", low=0.5, high=1.0)
     masks: str = param("", "a folder with images/ and masks/CONCEPT/, instead of generated concepts")
     seed: int = param(0, "seed of the generated images and of the halves", low=0)
-    batch: int = param(16, "images run together", low=1)
+    together: int = param(16, "images run together", low=1)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -71,8 +71,8 @@ class Dissection:
         tables: dict[str, Table] = {}
         for reach, members in groups.items():
             concepts = labelled(self.masks, study.preprocess, self.seed) if self.masks else generated(
-                (shape[2], shape[3]), shape[1], reach, self.images, self.seed)
-            found = measure(study, members, concepts, self.batch, bool(self.masks))
+                (shape[2], shape[3]), shape[1], reach, self.examples, self.seed)
+            found = measure(study, members, concepts, self.together, bool(self.masks))
             tables |= {layer: self._table(study, layer, concepts, found[layer]) for layer in members}
         return {layer: tables[layer] for layer in layers}
 

@@ -48,14 +48,14 @@ class Invariance:
     'reflect'
     """
 
-    images: int = param(16, "how many images, drawn at random", low=2)
+    most: int = param(16, "how many images, drawn at random", low=2)
     steps: int = param(6, "amounts of each transformation", low=1)
     shift: int | None = param(None, "largest shift; default: a quarter of the side", unit="px", low=1)
     direction: str = param("right", "where the shift goes", choices=("right", "down"))
     angle: float = param(90.0, "largest rotation", unit="degrees", low=0.1, high=360)
     scale: float = param(2.0, "largest enlargement; as far down too", unit="times", low=1.01, high=16)
     border: str = param("reflect", "what lies beyond the image", choices=("reflect", "circular", "zero"))
-    measure: str = param("cosine", "similarity of two responses", choices=("cosine", "correlation"))
+    similarity: str = param("cosine", "similarity of two responses", choices=("cosine", "correlation"))
     seed: int = param(0, "seed of the sample of images", low=0)
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ class Invariance:
         if len(usable) < 2:
             raise DataError(f"too few images of {study.collection.name}", f"{len(usable)} were measured",
                             "sweep at least two images")
-        count = min(self.images, len(usable))
+        count = min(self.most, len(usable))
         chosen = np.sort(np.random.default_rng(self.seed).choice(usable, count, replace=False))
         moves = self._moves(found, net.input_shape[2 + self._axis])
         rows: list[Found] = [{} for _ in range(len(moves) + 1)]
@@ -89,7 +89,7 @@ class Invariance:
                 self._compare(rows[r], clean, moved)
                 self._equivariance(rows[r], (clean, moved), found, move, tuple(x.shape[2:]))
                 filled = _response(study, found, warp(x, move, OTHER[self.border])[0])
-                _add(rows[r], "fill", _alike.alike(_alike.means(moved), _alike.means(filled), self.measure))
+                _add(rows[r], "fill", _alike.alike(_alike.means(moved), _alike.means(filled), self.similarity))
         self._compare(rows[0], *ends)
         columns = {"transformation": np.array(["another image", *(m.name for m in moves)], np.str_),
                    "amount": np.array([np.nan, *(m.amount for m in moves)])}
@@ -112,9 +112,9 @@ class Invariance:
         return moves + [scaled(self.scale ** (k / half)) for k in range(-half, half + 1) if k]
 
     def _compare(self, row: Found, clean: Tensor, moved: Tensor) -> None:
-        _add(row, "channels", _alike.alike(_alike.means(clean), _alike.means(moved), self.measure))
+        _add(row, "channels", _alike.alike(_alike.means(clean), _alike.means(moved), self.similarity))
         if clean.ndim > 2:
-            _add(row, "maps", _alike.alike(clean, moved, self.measure))
+            _add(row, "maps", _alike.alike(clean, moved, self.similarity))
 
     def _equivariance(self, row: Found, maps: tuple[Tensor, Tensor], layer: Layer, move: Move, image: Any) -> None:
         stride = _alike.stride(layer, self._axis)
@@ -124,17 +124,17 @@ class Invariance:
         steps, around = int(pixels / stride), self.border == "circular" and n * stride == image[self._axis]
         if steps >= n and not around:
             return
-        _add(row, "back", _alike.alike(*_alike.moved_back(*maps, self._axis, steps, around), self.measure))
+        _add(row, "back", _alike.alike(*_alike.moved_back(*maps, self._axis, steps, around), self.similarity))
         where = _alike.inner(layer, image, self._axis, pixels)
         if where is not None:
             clean, moved = _alike.moved_back(*maps, self._axis, steps, False)
-            _add(row, "inner", _alike.alike(clean[:, :, where[0], where[1]], moved[:, :, where[0], where[1]], self.measure))
+            _add(row, "inner", _alike.alike(clean[:, :, where[0], where[1]], moved[:, :, where[0], where[1]], self.similarity))
 
     def _notes(self, layer: Layer, count: int, usable: int, rows: list[Found]) -> tuple[str, ...]:
         stride = _alike.stride(layer, self._axis)
         none = sum(int(np.isnan(v).sum()) for row in rows for v in row["channels"])
         notes = [f"sampled: {count} of {usable:,} images, seed {self.seed}" if count < usable else f"all {count} images",
-                 f"{self.measure}; beyond the border: {self.border}; 'fill' compares with {OTHER[self.border]}"]
+                 f"{self.similarity}; beyond the border: {self.border}; 'fill' compares with {OTHER[self.border]}"]
         if map_of(layer) is None:
             notes.append("the layer is a vector: it has no maps to compare")
         elif stride is not None:
