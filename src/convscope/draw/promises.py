@@ -22,7 +22,8 @@ BARS: dict[str, float] = {
     "disagreement of its mean, plus the bias, with the score": 1e-4,
     "disagreement of its sum, plus the bias, with the score": 1e-4,
 }
-SAMPLED: dict[str, float] = {"standard error, share of the map": 0.5, "relative to the spread of the map": 0.5}
+SAMPLED: dict[str, float] = {"standard error, share of the map": 0.5, "relative to the spread of the map": 0.5,
+                             "change of the map by the last doubling": 0.1}
 SCORED: dict[str, float] = {"largest difference to full passes": 1e-4}  # relative to max(1, |score|)
 TOLD = ("completeness difference", "difference of the sum to the score")  # held to a bar by the method itself
 COUNTED = "rectifiers that the rule reached"  # 'a of b': all of them must be
