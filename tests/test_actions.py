@@ -39,6 +39,12 @@ def few() -> data.Collection:
     return data.open_collection("digits").take(range(40))
 
 
+def quick(method: str) -> dict[str, Any]:
+    """Settings that make an optimisation short."""
+    given = {p.name for p in registry.describe("features", method).parameters}
+    return {name: value for name, value in {"steps": 2, "octaves": 1}.items() if name in given}
+
+
 def sentences(few: data.Collection, out: Path) -> dict[str, Callable[[nn.Module], Any]]:
     """Every sentence, on the user's module."""
     image = few[3]
@@ -66,7 +72,9 @@ def sentences(few: data.Collection, out: Path) -> dict[str, Callable[[nn.Module]
         fails = "failing " if method == "cam" else ""  # there is no mean over maps here, and that must leave no trace either
         said[f"{fails}attribute {method}"] = lambda m, method=method: cs.attribute(opened(m), image, method=method)
     for method in registry.names("features"):
-        said[f"feature {method}"] = lambda m, method=method: cs.feature(opened(m), "0", method)
+        said[f"feature {method}"] = lambda m, method=method: cs.feature(
+            opened(m), "0", method, image=image, images=few, **quick(method)
+        )
     for method in registry.names("responses"):
         said[f"study {method}"] = lambda m, method=method: (
             cs.respond(opened(m), few, out / "record", embed=("2",)),

@@ -90,8 +90,10 @@ class View:
 
     def check(self, size: Size) -> str:
         """Empty if an image of `size` leaves something at every layer that is needed; else what the network says."""
+        y, x = min(self.windows(self._seen(size)), key=_area)
         try:
-            self.score(torch.full((self.nets[0].input_shape[1], *size), 0.5))
+            with torch.no_grad():
+                self._of(torch.full((self.nets[0].input_shape[1], y.stop - y.start, x.stop - x.start), 0.5))
         except RuntimeError as problem:  # an empty map, in the words of the operation that would make it
             return str(problem).strip().splitlines()[0]
         return ""
@@ -107,8 +109,8 @@ class View:
 
     def _shares(self, big: Tensor) -> list[tuple[tuple[slice, slice], float]]:
         windows = self.windows((big.shape[1], big.shape[2]))
-        areas = [(y.stop - y.start) * (x.stop - x.start) for y, x in windows]
-        return [(window, area / sum(areas)) for window, area in zip(windows, areas, strict=True)]
+        total = sum(map(_area, windows))
+        return [(window, _area(window) / total) for window in windows]
 
     def _of(self, piece: Tensor) -> Tensor:
         x = self.read(piece[None])
@@ -153,7 +155,7 @@ class Octaves:
         at, s = 0, image
         for octave, base in enumerate(reversed(bases), 1):
             size = (base.shape[1], base.shape[2])
-            s = (base + zoom(detail, size)).clamp(0, 1)
+            s = base + zoom(detail, size)
             for step in range(1, self.steps + 1):
                 at += 1
                 clock.text = f"dream: scale {octave} of {len(bases)} ({size[0]}×{size[1]} px), step {step} of {self.steps}"
@@ -176,7 +178,7 @@ class Octaves:
         score, g = view.gradient(torch.roll(s, shift, (1, 2)), clock.add)
         mean = g.abs().mean()
         if not mean > 0:
-            return s, math.nan
+            return s.clamp(0, 1), math.nan
         g = torch.roll(g, (-shift[0], -shift[1]), (1, 2))
         return (s + self.step_size / 255 / mean * g).clamp(0, 1), score
 
@@ -229,6 +231,10 @@ def shown(preprocess: Preprocess, x: NDArray[np.float32]) -> Tensor:
     mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (preprocess.mean, preprocess.std))
     s = (x * std + mean) / np.float32(preprocess.range)
     return torch.from_numpy(np.ascontiguousarray(s[::-1] if preprocess.channels == "BGR" else s)).clamp(0, 1)
+
+
+def _area(window: tuple[slice, slice]) -> int:
+    return (window[0].stop - window[0].start) * (window[1].stop - window[1].start)
 
 
 def _tiles(n: int, most: int) -> list[slice]:
