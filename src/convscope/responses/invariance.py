@@ -128,7 +128,8 @@ class Invariance:
         where = _alike.inner(layer, image, self._axis, pixels)
         if where is not None:
             clean, moved = _alike.moved_back(*maps, self._axis, steps, False)
-            _add(row, "inner", _alike.alike(clean[:, :, where[0], where[1]], moved[:, :, where[0], where[1]], self.similarity))
+            inner = [values[:, :, where[0], where[1]] for values in (clean, moved)]
+            _add(row, "inner", _alike.alike(inner[0], inner[1], self.similarity))
 
     def _notes(self, layer: Layer, count: int, usable: int, rows: list[Found]) -> tuple[str, ...]:
         stride = _alike.stride(layer, self._axis)
