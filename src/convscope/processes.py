@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import itertools
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -39,17 +40,22 @@ class Group(NamedTuple):
 
 
 @contextlib.contextmanager
-def processes(device: torch.device) -> Iterator[Group]:
-    """The group that this process is in: the caller's, or the one that `torchrun` declares (gloo on CPU, NCCL on GPU)."""
+def processes(device: torch.device, patience: datetime.timedelta | None = None) -> Iterator[Group]:
+    """The group that this process is in: the caller's, or the one that `torchrun` declares (gloo on CPU, NCCL on GPU).
+
+    `patience`: how long one process waits for the others; torch's own limit (half an hour) by default.
+    """
     if not dist.is_available():
         yield Group()
         return
     ours = not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1
     if ours:
+        waiting: Any = {} if patience is None else {"timeout": patience}
         # A group leaves its addresses in the launcher's store; a second group must not read those of the first.
-        store, rank, world = next(dist.rendezvous("env://"))  # pyright: ignore[reportPrivateImportUsage]
+        store, rank, world = next(dist.rendezvous("env://", **waiting))  # pyright: ignore[reportPrivateImportUsage]
         store = dist.PrefixStore(f"convscope {next(_groups)}", store)  # pyright: ignore[reportPrivateImportUsage]
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world,
+                                **waiting)
     try:
         yield Group(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Group()
     finally:

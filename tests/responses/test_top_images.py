@@ -15,7 +15,8 @@ from convscope import run
 from convscope.errors import DataError, UnknownName, UsageError
 from convscope.geometry import Field
 from convscope.network import map_of
-from convscope.responses.top_images import TopImages, _cut
+from convscope.responses._study import cut
+from convscope.responses.top_images import TopImages
 from tests.contracts.leaves import opened
 from tests.contracts.studies import BROKEN, studied
 
@@ -65,11 +66,11 @@ def test_beyond_the_image_is_mid_grey() -> None:
     _, _, net = opened("plain")
     layer, pixels = net["conv1"], np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
     assert map_of(layer) == (16, 16)
-    corner = _cut(layer, 0, pixels)
+    corner = cut(layer, 0, pixels)
     assert (corner[0] == 128).all()
     assert (corner[:, 0] == 128).all()
     np.testing.assert_array_equal(corner[1:, 1:], pixels[:2, :2])
-    np.testing.assert_array_equal(_cut(layer, 16 * 16 - 1, pixels)[:2, :2], pixels[-2:, -2:])
+    np.testing.assert_array_equal(cut(layer, 16 * 16 - 1, pixels)[:2, :2], pixels[-2:, -2:])
 
 
 def test_a_field_as_wide_as_the_image_is_not_cut() -> None:
@@ -77,8 +78,8 @@ def test_a_field_as_wide_as_the_image_is_not_cut() -> None:
     fields = (Field(size=20), Field(size=3))
     layer = dataclasses.replace(net["conv1"], fields=fields)
     pixels = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
-    np.testing.assert_array_equal(_cut(layer, 5 * 16 + 4, pixels), pixels[:, 4:7])
-    assert _cut(dataclasses.replace(layer, fields=None), 0, pixels) is pixels
+    np.testing.assert_array_equal(cut(layer, 5 * 16 + 4, pixels), pixels[:, 4:7])
+    assert cut(dataclasses.replace(layer, fields=None), 0, pixels) is pixels
 
 
 def test_vectors_show_whole_images() -> None:

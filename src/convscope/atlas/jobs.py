@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,3 @@ def _do(work: Work, job: Job) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with store.atomic(target) as file:
         file.write(json.dumps(kept, ensure_ascii=False, allow_nan=False).encode())
-
-
-def seconds(kept: Mapping[str, Any]) -> float:
-    return float(kept.get("seconds", 0.0))

@@ -3,12 +3,18 @@
     data/units/LAYER.js    what is known of single units of a layer (`of_units`)
     data/study/LAYER.js    tables and pictures about a layer (`of_layers`)
     data/depth.js          curves over all layers
+
+What an earlier run has made, with the same network, images and settings, stays on the page, asked for again or not.
 """
 
 from __future__ import annotations
 
+import datetime
 import os
 import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from convscope.addresses import slug
@@ -19,82 +25,114 @@ from convscope.atlas.work import Work, put
 from convscope.processes import processes
 from convscope.responses._study import Study
 
-Found = dict[str, dict[str, list[dict[str, Any]]]]  # kind -> layer -> what its jobs found, in the order of the parts
+UNIT_KINDS = ("names", "connections", "pictures", "projections", "effects")
+PATIENCE = datetime.timedelta(days=30)  # one process may have much more left to do than another
+
+
+@dataclass
+class Kept:
+    """What the jobs found: by kind, by layer, in the order of the parts."""
+
+    parts: dict[str, dict[str, list[dict[str, Any]]]] = field(default_factory=dict[str, dict[str, list[dict[str, Any]]]])
+    refused: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    missing: Counter[str] = field(default_factory=Counter[str])
+    seconds: float = 0.0
+
+    def add(self, job: Job, answer: dict[str, Any]) -> None:
+        """One job's answer."""
+        self.seconds += float(answer["seconds"])
+        if "refused" in answer:
+            self.refused.setdefault(job.kind, {})[job.layer] = answer["refused"]
+        else:
+            self.parts.setdefault(job.kind, {}).setdefault(job.layer, []).append(answer["content"])
+
+    def has(self, layer: str, kinds: Sequence[str]) -> bool:
+        return any(layer in of.get(kind, {}) for of in (self.parts, self.refused) for kind in kinds)
 
 
 def do_jobs(work: Work) -> None:
     """This process's share of the jobs; under torchrun, wait until all processes have done theirs."""
-    study = Study(work.record, work.net, work.collection, work.preprocess)
     deadline = time.monotonic() + 60 * work.settings.minutes if work.settings.minutes else None
-    do(work, _jobs(work, study), deadline)
+    do(work, jobs(work, work.settings.features, work.settings.studies), deadline)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        with processes(work.net.device) as group:
+        with processes(work.net.device, PATIENCE) as group:
             group.wait()
+
+
+def jobs(work: Work, features: str, studies: bool) -> list[Job]:
+    """What is to be done, in this order: of every layer the first group of units and the studies, then group by group."""
+    study = Study(work.record, work.net, work.collection, work.preprocess)
+    every = [*of_units.jobs(work, study, features), *(of_layers.jobs(work, study) if studies else [])]
+    return sorted(every, key=lambda job: job.part)
 
 
 def write(work: Work) -> dict[str, Any]:
     """Write the data files; what the first page says about them."""
-    study = Study(work.record, work.net, work.collection, work.preprocess)
-    jobs = _jobs(work, study)
-    kept: Found = {}
-    refused: dict[str, dict[str, str]] = {}
-    missing: dict[str, int] = {}
-    seconds = 0.0
-    for job in jobs:
+    asked = {job.name: job for job in jobs(work, work.settings.features, work.settings.studies)}
+    kept = Kept()
+    for job in jobs(work, "all", True):
         answer = found(work, job)
-        if answer is None:
-            missing[job.kind] = missing.get(job.kind, 0) + 1
-        elif "refused" in answer:
-            refused.setdefault(job.layer, {})[job.kind] = answer["refused"]
-        else:
-            kept.setdefault(job.kind, {}).setdefault(job.layer, []).append(answer["content"])
-        seconds += 0.0 if answer is None else float(answer["seconds"])
-    unit_kinds = ("names", "connections", "pictures", "projections", "effects")
-    for layer in dict.fromkeys(job.layer for job in jobs if job.kind in unit_kinds):
-        put(work.out, f"units/{slug(layer)}", _units(work, layer, kept, refused.get(layer, {}), unit_kinds))
-    about_layers = {name: kept.get(name, {}) for name in of_layers.FAMILIES}
-    studied = [layer for layer in work.record.facts.layers if any(layer in of for of in about_layers.values())]
-    for layer in studied:
-        results = [of[layer][0] for of in about_layers.values() if layer in of]
-        left = {name: why for name, why in refused.get(layer, {}).items() if name in of_layers.FAMILIES}
-        put(work.out, f"study/{slug(layer)}", {"results": results, "refused": left})
-    first = {name: {layer: parts[0] for layer, parts in of.items()} for name, of in about_layers.items()}
-    put(work.out, "depth", of_layers.depth(first, work.record.facts.layers))
+        if answer is not None:
+            kept.add(job, answer)
+        elif job.name in asked:
+            kept.missing[job.kind] += 1
     chains = principals(work.net, work.record.facts.layers)
-    with_units = {job.layer for job in jobs if job.kind in unit_kinds}
+    wanted = {job.layer for job in asked.values() if job.kind in UNIT_KINDS}
+    with_units = [at for at in dict.fromkeys(chains.values()) if at in wanted or kept.has(at, UNIT_KINDS)]
+    for layer in with_units:
+        put(work.out, f"units/{slug(layer)}", units_page(work, layer, kept))
+    studied = [layer for layer in work.record.facts.layers if kept.has(layer, tuple(of_layers.FAMILIES))]
+    for layer in studied:
+        put(work.out, f"study/{slug(layer)}", study_page(layer, kept))
+    first = {name: {layer: parts[0] for layer, parts in kept.parts.get(name, {}).items()} for name in of_layers.FAMILIES}
+    put(work.out, "depth", of_layers.depth(first, work.record.facts.layers))
     return {
         "principal": {layer: at for layer, at in chains.items() if at in with_units},
         "studied": studied,
-        "missing": missing,
-        "jobs": len(jobs),
-        "seconds": round(seconds, 1),
+        "asked": Counter(job.kind for job in asked.values()),
+        "missing": kept.missing,
+        "refused": {kind: len(of) for kind, of in kept.refused.items()},
+        "jobs": len(asked),
+        "seconds": round(kept.seconds, 1),
         "features": work.settings.features,
+        "studies": work.settings.studies,
     }
 
 
-def _jobs(work: Work, study: Study) -> list[Job]:
-    return [*of_units.jobs(work, study), *of_layers.jobs(work, study)]
-
-
-def _units(work: Work, layer: str, kept: Found, refused: dict[str, str], kinds: tuple[str, ...]) -> dict[str, Any]:
+def units_page(work: Work, layer: str, kept: Kept) -> dict[str, Any]:
     """Everything about single units of a layer, by unit; and for each kind of answer what must be said about it."""
     units: dict[str, dict[str, Any]] = {}
     about: dict[str, Any] = {}
-    for kind in kinds:
-        parts = kept.get(kind, {}).get(layer, [])
-        known = 0
-        for part in parts:
+    for kind in UNIT_KINDS:
+        parts = kept.parts.get(kind, {}).get(layer, [])
+        for at, part in enumerate(parts):
+            where = {"part": at} if "sheet" in part else {}
             for unit, row in part["units"].items():
-                more = {"sheet": part["sheet"]} if "sheet" in part else {}
-                units.setdefault(unit, {})[kind] = {**more, **row}
-                known += 1
-        about[kind] = {
-            "known": known,
-            "notes": parts[0]["notes"] if parts else [],
+                units.setdefault(unit, {})[kind] = where | row
+        drawn = {"size": parts[0]["size"], "sheets": [part["sheet"] for part in parts]} if parts and "size" in parts[0] else {}
+        about[kind] = drawn | {
+            "known": sum(len(part["units"]) for part in parts),
+            "notes": _common([part["notes"] for part in parts]),
             "settings": parts[0]["settings"] if parts else "",
-            "refused": refused.get(kind, ""),
-            **({"size": parts[0]["size"]} if parts and "size" in parts[0] else {}),
+            "refused": kept.refused.get(kind, {}).get(layer, ""),
         }
     _, dead, words = ranking(work.record, layer)
     count = unit_count(work.net, layer)
     return {"layer": layer, "count": count, "dead": dead, "order": words, "units": units, "about": about}
+
+
+def study_page(layer: str, kept: Kept) -> dict[str, Any]:
+    """The results of every study of a layer, and why others do not apply to it."""
+    results = [
+        of_layers.for_the_page(kept.parts[name][layer][0], f"jobs/{name}/{slug(layer)}.0.json")
+        for name in of_layers.FAMILIES
+        if layer in kept.parts.get(name, {})
+    ]
+    left = {name: kept.refused[name][layer] for name in of_layers.FAMILIES if layer in kept.refused.get(name, {})}
+    return {"results": results, "refused": left}
+
+
+def _common(notes: Sequence[Sequence[str]]) -> list[str]:
+    """What is said of all parts; then what is said of some."""
+    every = list(dict.fromkeys(note for part in notes for note in part))
+    return sorted(every, key=lambda note: sum(note not in part for part in notes) > 0)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from convscope.atlas.work import Work
 from convscope.responses._study import Study
 from convscope.results import Picture, Result, Table
 
-ROWS = 200  # of a table, at most, on the page; all of it is in results/
+ROWS = 200  # of a table, at most, on the page; all of it is in jobs/
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "templates": ("features", {}),
     "duplicates": ("features", {}),
@@ -34,8 +35,6 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def jobs(work: Work, study: Study) -> list[Job]:
     """One job a method and layer, method by method."""
-    if not work.settings.studies:
-        return []
     return [
         Job(name, layer, 0, repr(_method(work, name)), lambda n=name, at=layer: _studied(work, study, n, at))
         for name in FAMILIES
@@ -58,9 +57,9 @@ def _studied(work: Work, study: Study, name: str, layer: str) -> Made:
 
 
 def shown(result: Result, name: str) -> Made:
-    """A Table or a Picture as the page draws it."""
+    """A Table or a Picture in plain values."""
     if isinstance(result, Table):
-        columns = {k: np.asarray(v)[:ROWS] for k, v in result.columns.items()}
+        columns = {k: np.asarray(v) for k, v in result.columns.items()}
         plain = {k: v for k, v in columns.items() if v.ndim == 1}
         meanings = {k: result.units.get(k, "") for k in plain}
         return {"kind": "table", "title": result.title, "columns": plain, "units": meanings,
@@ -72,19 +71,32 @@ def shown(result: Result, name: str) -> Made:
             "notes": result.notes}, {name: content}  # fmt: skip
 
 
+def for_the_page(content: dict[str, Any], file: str) -> dict[str, Any]:
+    """The same with the first rows only of a long table, and the name of the `file` that holds all."""
+    if content["kind"] != "table" or content["rows"] <= ROWS:
+        return content
+    return content | {"columns": {k: v[:ROWS] for k, v in content["columns"].items()}, "file": file}
+
+
 def depth(found: dict[str, dict[str, dict[str, Any]]], layers: tuple[str, ...]) -> dict[str, Any]:
     """Curves over the layers in their order, from what the jobs found: {method: {layer: content}}."""
     curves: list[dict[str, Any]] = []
 
-    def curve(method: str, name: str, unit: str, meaning: str, read: Any) -> None:
-        values = [read(found[method][layer]) if layer in found.get(method, {}) else None for layer in layers]
-        if any(v is not None for v in values):
-            curves.append({"method": method, "name": name, "unit": unit, "meaning": meaning, "values": values})
+    def along(method: str, read: Callable[[dict[str, Any]], float | None]) -> list[float | None]:
+        return [read(found[method][layer]) if layer in found.get(method, {}) else None for layer in layers]
 
-    curve("probe", "linear probe", "share", "accuracy of a linear classifier on the layer's mean responses, held out",
-          lambda c: _where(c, "class", "all", "accuracy"))
-    curve("sparsity", "sparseness", "share", "mean lifetime sparseness of the units (Vinje and Gallant 2000), 0 … 1",
-          lambda c: _mean(c, "sparseness"))
+    def curve(method: str, name: str, meaning: str, values: list[float | None], **more: Any) -> None:
+        if any(v is not None for v in values):
+            curves.append({"method": method, "name": name, "unit": "share", "meaning": meaning, "values": values, **more})
+
+    judged = next((int(n) for n in along("probe", lambda c: _where(c, "class", "all", "images")) if n is not None), 0)
+    curve("probe", "linear probe", "accuracy of a linear classifier on the layer's mean responses, on images held out of "
+          f"its own training, n = {judged:,}; the network itself may have been trained on them",
+          along("probe", lambda c: _where(c, "class", "all", "accuracy")),
+          beside={"name": "always the largest class",
+                  "values": along("probe", lambda c: _where(c, "class", "all", "majority"))})
+    curve("sparsity", "sparseness", "mean lifetime sparseness of all units (Vinje and Gallant 2000), 0 … 1",
+          along("sparsity", lambda c: _mean(c, "sparseness")))
     alike = {layer: c["columns"] for layer, c in found.get("cka", {}).items()}
     matrix = {layer: dict(zip(columns["layer"], columns["cka"], strict=True)) for layer, columns in alike.items()}
     named = [layer for layer in layers if layer in matrix]
@@ -92,10 +104,17 @@ def depth(found: dict[str, dict[str, dict[str, Any]]], layers: tuple[str, ...]) 
         "layers": layers,
         "curves": curves,
         "cka": {"layers": named, "values": [[matrix[a].get(b) for b in named] for a in named],
-                "notes": next((c["notes"] for c in found.get("cka", {}).values()), [])},
+                "notes": _said(found["cka"]) if found.get("cka") else []},
         "invariance": {layer: c["columns"] | {"notes": c["notes"]} for layer, c in found.get("invariance", {}).items()},
-        "notes": {method: next(iter(of.values()))["notes"] for method, of in found.items() if of},
+        "notes": {method: _said(of) for method, of in found.items() if of},
     }
+
+
+def _said(of: dict[str, dict[str, Any]]) -> list[str]:
+    """What is noted about every layer; then what is noted about the first one, with its name."""
+    layer, content = next(iter(of.items()))
+    common = [note for note in content["notes"] if all(note in other["notes"] for other in of.values())]
+    return [*common, *(f"{layer}: {note}" for note in content["notes"] if note not in common)]
 
 
 def _mean(content: dict[str, Any], column: str) -> float | None:

@@ -140,7 +140,8 @@ def _projected(work: Work, study: Study, layer: str, units: list[int]) -> Made:
                            "limit": found.values["limit"][0]}  # fmt: skip
         files[name] = content
         notes = found.notes
-    return {"units": rows, "notes": notes, "settings": f"TopImages, {_strongest(work)} images a unit; {_deconvnet()!r}"}, files
+    settings = f"TopImages, {_strongest(work)} images a unit; {_deconvnet()!r}"
+    return {"units": rows, "notes": notes, "settings": settings}, files
 
 
 def _silenced(work: Work, study: Study, layer: str, units: list[int]) -> Made:

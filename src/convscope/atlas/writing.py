@@ -43,7 +43,7 @@ def write(
     layer = net[settings.map_layer].address if settings.map_layer else last_features(net)
     _own(out)
     sweep = Sweep(top=settings.top, batch=settings.batch)
-    kept = embedded(net, len(collection), layer, settings)
+    kept = embedded(net, len(collection), layer)
     record = sweep(net, collection, preprocess, out / "record", embed=kept, progress=lambda d, t, _: report(d, t, "sweep"))
     work = Work(net, collection, preprocess, record, out, settings, report, layer)
     long_work.do_jobs(work)
@@ -81,11 +81,14 @@ def write(
     return out / "index.html"
 
 
-def embedded(net: Network, images: int, last: str, settings: Settings) -> tuple[str, ...]:
-    """The layers whose mean responses are kept for every image: all, unless that takes more than half a gibibyte."""
+def embedded(net: Network, images: int, last: str) -> tuple[str, ...]:
+    """The layers whose mean responses are kept for every image: all, unless that takes more than half a gibibyte.
+
+    Whether studies are asked for or not: they can then be added without another sweep.
+    """
     found = [layer.address for layer in measurable(net.layers)]
     size = 4 * images * sum(units_of(net[address]) or 0 for address in found)
-    return tuple(found) if settings.studies and size <= EMBEDDED else (last,)
+    return tuple(dict.fromkeys((*found, last))) if size <= EMBEDDED else (last,)
 
 
 def last_features(net: Network) -> str:
@@ -225,10 +228,17 @@ def _how(net: Network, source: str, out: Path, settings: Settings) -> dict[str, 
     """The command line and the Python lines that make this atlas again."""
     reference = net.reference or "YOUR_NETWORK"
     changed = {k: v for k, v in asdict(settings).items() if v != getattr(Settings(), k)}
-    options = "".join(f" --{k.replace('_', '-')} {v}" for k, v in changed.items())
+    options = "".join(_option(k.replace("_", "-"), v) for k, v in changed.items())
     arguments = "".join(f", {k}={v!r}" for k, v in changed.items())
     return {
         "command": f"convscope atlas {reference} --images {source or 'YOUR_IMAGES'} --out {out.name}{options}",
         "python": f"import convscope as cs\nnet = cs.open({reference!r})\n"
         f"cs.atlas(net, {source or 'YOUR_IMAGES'!r}, out={out.name!r}{arguments})",
     }
+
+
+def _option(name: str, value: Any) -> str:
+    """A setting as the command line writes it."""
+    if isinstance(value, bool):
+        return f" --{'' if value else 'no-'}{name}"
+    return f" --{name} {value:g}" if isinstance(value, float) else f" --{name} {value}"

@@ -90,3 +90,24 @@ def box(layer: Layer, position: int, height: int, width: int) -> tuple[Box, bool
     row, column = divmod(int(position), size[1])
     (y0, y1), (x0, x1) = fields[0].span(row, height), fields[1].span(column, width)
     return (y0, x0, y1, x1), True
+
+
+def cut(layer: Layer, position: int, pixels: Pixels) -> Pixels:
+    """The receptive field, of one size for all positions: mid-grey beyond the image. An axis seen whole is not cut."""
+    size, fields = map_of(layer), layer.fields
+    if fields is None or len(fields) != 2 or size is None or len(size) != 2:
+        return pixels
+    sides: list[int] = []
+    into: list[slice] = []
+    out_of: list[slice] = []
+    for field, n, at in zip(fields, pixels.shape[:2], divmod(position, size[1]), strict=True):
+        start, side = 0, n
+        if field.size is not None and field.size < n:
+            start, side = int((field.start + at * field.stride) // 1), field.size
+        first, stop = min(max(start, 0), n), min(max(start + side, 0), n)
+        sides.append(side)
+        into.append(slice(first - start, stop - start))
+        out_of.append(slice(first, stop))
+    tile = np.full((*sides, 3), 128, np.uint8)
+    tile[tuple(into)] = pixels[tuple(out_of)]
+    return tile

@@ -11,9 +11,8 @@ import numpy as np
 
 from convscope.errors import DataError, UnknownName, UsageError
 from convscope.fields import param, validate
-from convscope.images import Pixels
 from convscope.network import map_of
-from convscope.responses._study import Study, box
+from convscope.responses._study import Study, box, cut
 from convscope.results import Layer, Picture
 
 
@@ -61,7 +60,7 @@ class TopImages:
             notes.append(f"what a position of {layer} sees is not known: the box is the whole image")
         if len(image) < self.k:
             notes.append(f"only {len(image)} images were measured")
-        tiles = [_cut(found, int(p), pixels) if self.crop else pixels for p, pixels in zip(position, seen, strict=True)]
+        tiles = [cut(found, int(p), pixels) if self.crop else pixels for p, pixels in zip(position, seen, strict=True)]
         y, x = np.divmod(position, _width(found))
         corners = zip(("y0", "x0", "y1", "x1"), np.array([b for b, _ in boxes]).T, strict=True)
         numbers = {"image": image, "value": value, "y": y, "x": x, **dict(corners)}
@@ -73,24 +72,3 @@ class TopImages:
 def _width(layer: Layer) -> int:
     size = map_of(layer)
     return 1 if size is None else size[-1]
-
-
-def _cut(layer: Layer, position: int, pixels: Pixels) -> Pixels:
-    """The receptive field, of one size for all positions: mid-grey beyond the image. An axis seen whole is not cut."""
-    size, fields = map_of(layer), layer.fields
-    if fields is None or len(fields) != 2 or size is None or len(size) != 2:
-        return pixels
-    sides: list[int] = []
-    into: list[slice] = []
-    out_of: list[slice] = []
-    for field, n, at in zip(fields, pixels.shape[:2], divmod(position, size[1]), strict=True):
-        start, side = 0, n
-        if field.size is not None and field.size < n:
-            start, side = int((field.start + at * field.stride) // 1), field.size
-        first, stop = min(max(start, 0), n), min(max(start + side, 0), n)
-        sides.append(side)
-        into.append(slice(first - start, stop - start))
-        out_of.append(slice(first, stop))
-    tile = np.full((*sides, 3), 128, np.uint8)
-    tile[tuple(into)] = pixels[tuple(out_of)]
-    return tile
