@@ -25,6 +25,7 @@ from torch import Tensor
 
 Slopes = Callable[[Tensor], Tensor]  # places (n,) on the way -> ∂S/∂x there (n, C, H, W)
 FIRST = 4  # parts of the way at first
+START = 1e-12  # not 0: on zeros a network without biases has no gradient at all, at any distance from them it has one
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Nested:
         self.way, self.slopes, self.difference, self.batch = way, slopes, difference, batch
         self.count = FIRST
         self.low, self.high = float("inf"), -float("inf")
-        ends = self._sums(torch.tensor([0.0, 1.0], dtype=torch.float64))
+        ends = self._sums(torch.tensor([START, 1.0], dtype=torch.float64))
         inner = self._sums(torch.arange(1, FIRST, dtype=torch.float64) / FIRST)
         self.levels = [tuple(a / 2 + b for a, b in zip(ends, inner, strict=True))]  # Σ G, Σ g·G and Σ |g|, ends halved
         self.double()
