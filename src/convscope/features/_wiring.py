@@ -27,7 +27,7 @@ _SAME = frozenset({
     "softplus", "hardtanh", "hardsigmoid", "hardswish", "clamp", "clamp_min", "max_pool2d", "max_pool2d_with_indices",
     "max_pool1d", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d",
     "adaptive_avg_pool1d", "mean", "amax", "dropout", "clone", "alias", "detach", "contiguous", "lift_fresh_copy",
-    "_to_copy", "to", "constant_pad_nd", "reflection_pad2d", "replication_pad2d", "upsample_nearest2d",
+    "_to_copy", "to", "constant_pad_nd", "pad", "reflection_pad2d", "replication_pad2d", "upsample_nearest2d",
     "upsample_bilinear2d", "getitem", "squeeze", "slice",
 })
 _SPLITTING = ("split", "split_with_sizes", "chunk")
@@ -92,7 +92,7 @@ class Wiring:
         if name == "slice" and node.args[1] == 1:
             start, step = int(node.args[2] or 0), int(node.args[4]) if len(node.args) > 4 else 1  # type: ignore[arg-type]
             return self._kept(first, start + shape(first)[1] if start < 0 else start, own, step)
-        if name == "constant_pad_nd" and len(node.args[1]) == 2 * (len(shape(node)) - 1):  # type: ignore[arg-type]
+        if name in ("pad", "constant_pad_nd") and len(node.args[1]) == 2 * (len(shape(node)) - 1):  # type: ignore[arg-type]
             return self._kept(first, -int(node.args[1][-2]), own)  # type: ignore[index,arg-type]
         if name in _FLATTENING:
             positions = _positions(node)

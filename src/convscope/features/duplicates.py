@@ -69,7 +69,7 @@ class Duplicates:
         moving = self.moved and weights.ndim == 4 and min(weights.shape[2:]) >= 3
         cosine, moves = alike(unit, moving, given)
         first, second = np.nonzero(np.triu(np.abs(cosine) >= self.threshold - FLOOR, 1))
-        order = np.lexsort((second, first, -np.abs(cosine[first, second])))
+        order = np.lexsort((second, first, -np.round(np.abs(cosine[first, second]), 9)))
         first, second = first[order], second[order]
         values, shifts = cosine[first, second], moves[first, second]
         names = [("same" if v > 0 else "opposite") + (", moved" if shift.any() else "")
