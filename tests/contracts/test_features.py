@@ -20,8 +20,15 @@ from tests.contracts.leaves import check_description, check_stored_and_drawn, op
 from tests.nets import NETS
 from tests.traces import unchanged
 
-QUICK: dict[str, dict[str, Any]] = {}  # settings that make a slow method quick
-FEW: tuple[str, ...] = ()  # methods that are asked about the first and last layer only, for they take seconds a layer
+QUICK: dict[str, dict[str, Any]] = {  # settings that make a slow method quick
+    "activation-maximisation": {"steps": 2, "most": 2},
+    "caricature": {"steps": 2},
+    "dream": {"steps": 1, "octaves": 2},
+    "decoder": {"steps": 2, "shown": 2, "minutes": 0.0},
+    "inversion": {"steps": 2},
+}
+# methods that are asked about the first and last layer only, for they take seconds a layer
+FEW: tuple[str, ...] = ("decoder", "inversion")
 
 
 def made(leaf: str) -> Any:
@@ -33,12 +40,13 @@ def asked_of(leaf: str, net: Network) -> tuple[Layer, ...]:
 
 
 def given(net: Network) -> Given:
-    """An image of noise that the network can read."""
+    """An image of noise that the network can read, and a collection of four."""
     preprocess, _ = inputs.preprocess_of(net) if len(net.input_shape) == 4 else (None, "")
     if preprocess is None:
         return NOTHING
     shape = (*net.input_shape[2:], net.input_shape[1])
-    return Given(image=np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+    noise = np.random.default_rng(0).integers(0, 256, (4, *shape), np.uint8)
+    return Given(image=noise[0], images=lambda i: noise[i], count=len(noise))
 
 
 def answer(method: Any, net: Network, layer: str) -> Picture | Table | ConvscopeError:

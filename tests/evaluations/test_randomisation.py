@@ -15,8 +15,9 @@ from torch import nn
 
 from convscope.errors import UsageError
 from convscope.evaluations._case import spearman
-from convscope.evaluations._weights import layers_with_weights, randomised, ssim, unit
+from convscope.evaluations._weights import layers_with_weights, randomised, unit
 from convscope.evaluations.randomisation import Randomisation
+from convscope.likeness import ssim
 from convscope.network import Network
 from tests.contracts.leaves import opened
 from tests.contracts.test_evaluations import case_of, slope

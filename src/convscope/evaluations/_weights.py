@@ -1,4 +1,4 @@
-"""A network with random weights from the top down, on a private copy of its tensors; and how alike two maps look."""
+"""A network with random weights from the top down, on a private copy of its tensors."""
 
 from __future__ import annotations
 
@@ -62,26 +62,6 @@ def _drawn(tensor: Tensor, seed: int, name: str) -> Tensor:
         values = rng.permutation(values.reshape(-1)).reshape(values.shape)
     with torch.inference_mode(False):
         return torch.from_numpy(np.ascontiguousarray(values)).to(tensor)
-
-
-def ssim(a: Floats, b: Floats) -> float:
-    """Structural similarity (Wang, Bovik, Sheikh, Simoncelli 2004) of two maps (H, W) of range 1.
-
-    Gaussian window of 11 px, σ = 1.5 (smaller on smaller maps), means over the places where it fits; constants 0.01² and
-    0.03².
-    """
-    side = min(11, *a.shape) - (min(11, *a.shape) + 1) % 2
-    weights = np.exp(-((np.arange(side) - side // 2) ** 2) / (2 * 1.5**2))
-    line = weights / weights.sum()
-
-    def mean(x: Floats) -> Floats:
-        rows = np.lib.stride_tricks.sliding_window_view(x, side, 0) @ line
-        return np.lib.stride_tricks.sliding_window_view(rows, side, 1) @ line
-
-    m, n = mean(a), mean(b)
-    var_a, var_b, both = mean(a * a) - m * m, mean(b * b) - n * n, mean(a * b) - m * n
-    c1, c2 = 0.01**2, 0.03**2
-    return float(((2 * m * n + c1) * (2 * both + c2) / ((m * m + n * n + c1) * (var_a + var_b + c2))).mean())
 
 
 def unit(values: Floats) -> Floats:

@@ -12,8 +12,9 @@ import numpy as np
 
 from convscope.errors import UsageError
 from convscope.evaluations._case import Case, spearman
-from convscope.evaluations._weights import layers_with_weights, randomised, ssim, unit
+from convscope.evaluations._weights import layers_with_weights, randomised, unit
 from convscope.fields import param, validate
+from convscope.likeness import ssim
 from convscope.results import Table
 
 
