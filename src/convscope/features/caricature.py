@@ -39,10 +39,10 @@ LEAST = 0.1  # of the cosine: below it the power would leave no gradient
 class Caricature:
     """What does a layer keep of a photograph, and what does it overdo?
 
-    Two tiles (H, W, 3) uint8: 'image', the photograph as the network reads it, and 'caricature'; with `frames` also those on
-    the way, 'step n'. `values` of each tile: 'cosine' between its representation and the photograph's, −1 … 1, over all units
-    and positions of the layer as it gives them, and 'strength' ⟨a, b⟩/‖b‖², which is 1 for the photograph and more where the
-    caricature exaggerates. Same seed, same bits.
+    Two tiles (H, W, 3) uint8: 'image', the photograph as the network reads it, and 'caricature'; with `frames` also the
+    way there, 'step n'. `values` of each tile: 'cosine' between its representation and the photograph's, −1 … 1, over all
+    units and positions of the layer as it gives them, and 'strength' ⟨a, b⟩/‖b‖², which is 1 for the photograph and
+    more where the caricature exaggerates. Same seed, same bits.
 
     Misleads where the cosine is low: then it is a picture of something else. It is no inversion: what is missing here may be
     in the layer, but weakly. Errors: UsageError without an image, for a unit in place of a layer, for a network that reads
