@@ -80,3 +80,13 @@ def test_tiles_that_do_not_fit_their_scale_are_refused(tiles: np.ndarray, scale:
 def test_an_unknown_scale_is_refused() -> None:
     with pytest.raises(UsageError, match="a picture's scale is 'log'; use 'shared', 'each' or 'rgb'"):
         Picture(tiles=TILES, units=UNITS, scale="log").plot()
+
+
+def test_long_names_keep_their_unit_and_their_number_stands_below() -> None:
+    units = ("features.3.expand1x1/38", "features.3.expand3x3/126")
+    many = Picture(tiles=np.zeros((24, 3, 3)), units=units * 12, values={"sum": np.full(24, -0.0528)})
+    found = words_on(many)
+    assert {"expand1x1/38", "expand3x3/126", "−0.0528"} <= set(found)
+    assert "below each: features.3.unit and sum" in " ".join(found)
+    apart = Picture(tiles=np.zeros((2, 3, 3)), units=("conv1/1", "block.conv1/2"), values={"sum": np.ones(2)})
+    assert {"conv1/1 · 1", "block.conv1/2 · 1"} <= set(words_on(apart))

@@ -19,7 +19,7 @@ from convscope.network import Network
 from convscope.results import Layer
 
 COLOURS = ("red", "green", "blue")
-SUMMED = "a sum is read: each of its writers is listed, with the same slice"
+SUMMED = "a sum is read: each of its writers is listed, with the same slice times its own scale"
 _KEEPING_MEANS = ("flatten", "reshape", "dropout")
 
 
