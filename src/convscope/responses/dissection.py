@@ -38,7 +38,8 @@ class Dissection:
 
     Misleads where the right concept is not in the set: the name is the best of those offered, and a unit may answer to
     several. Only the strongest positive response counts: what a unit is inhibited by has no name. IoU is 0 for a saturated
-    unit, whose maximum takes more than 0.5 % of the positions. Errors: UnknownName, UsageError (no units), DataError. Source: Bau et al. 2017 (IoU); Mann and Whitney 1947.
+    unit, whose maximum takes more than 0.5 % of the positions. Errors: UnknownName, UsageError (no units), DataError.
+    Source: Bau et al. 2017 (IoU); Mann and Whitney 1947 (AUC).
 
     >>> Dissection(examples=8).bar
     0.8
