@@ -230,7 +230,7 @@ def test_what_has_no_names_says_so() -> None:
     model, made, _ = studied("plain")
     with unchanged(model), pytest.raises(UsageError, match=r"flatten has no units; its output is .*; choose a layer with"):
         Dissection()(_without_units(made), "flatten")
-    with pytest.raises(UsageError, match=r"Dissection\.images must be in \[2, ∞\]"):
+    with pytest.raises(UsageError, match=r"Dissection\.examples must be in \[2, ∞\]"):
         Dissection(examples=1)
 
 
