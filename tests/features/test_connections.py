@@ -114,8 +114,8 @@ def test_the_strongest_come_first_positive_before_negative() -> None:
     assert found.values["sign"].tolist() == [1, 1, -1, -1][: len(wanted)]
     positive = int((total >= 0).sum())
     held = (norm[wanted] ** 2).sum() / (norm**2).sum()
-    counts = f"{min(2, positive)} of {positive} connections with a positive sum, then {min(2, 6 - positive)} of {6 - positive}"
-    assert found.notes[0] == f"{counts} with a negative one: {held:.0%} of the squared weights"
+    counts = [f"{min(2, n)} of {n}" for n in (positive, 6 - positive)]
+    assert found.notes[0] == f"{counts[0]} connections with a positive sum, then {counts[1]} with a negative one: {held:.0%} of the squared weights"
     assert found.notes[1] == "read from: conv1"
 
 
@@ -132,7 +132,9 @@ def test_a_unit_may_be_named_behind_its_norm_its_rectifier_or_a_concatenation() 
     added = next(one.address for one in net.layers if one.operator == "add")
     with pytest.raises(UsageError, match=f"{added}/1 sums 2 units; block1.conv2/1, conv1/1; ask about one of these"):
         ALL(net, f"{added}/1")
-    assert "a sum is read: each of its writers is listed, with the same slice times its own scale" in ALL(net, "block2.conv1/0").notes
+    note = "a sum is read: each of its writers is listed, with the same slice times its own scale"
+    assert note in ALL(net, "block2.conv1/0").notes
+    assert note not in ALL(net, "block1.conv1/0").notes
 
 
 def test_a_layer_shows_its_strongest_connections() -> None:
