@@ -95,7 +95,7 @@ def test_spread_is_that_of_the_collection() -> None:
         scale_of(preprocess, Given(images=lambda i: image(2), count=1), torch.zeros(1, 1, 2, 2), 0)
 
 
-@pytest.mark.parametrize("search", ["adam", "l-bfgs", "momentum"])
+@pytest.mark.parametrize("search", ["fourier", "adam", "l-bfgs", "momentum"])
 def test_every_search_finds_the_lowest_point_of_a_bowl(search: str) -> None:
     """E = mean (c − ½)², no prior: the box does not touch, so the minimum is ½ everywhere."""
     goal = torch.full((1, 1, 3, 3), 0.5)
@@ -108,7 +108,7 @@ def test_every_search_finds_the_lowest_point_of_a_bowl(search: str) -> None:
     assert not found.requires_grad
 
 
-@pytest.mark.parametrize("search", ["adam", "l-bfgs"])
+@pytest.mark.parametrize("search", ["fourier", "adam", "l-bfgs"])
 def test_values_stay_between_black_and_white(search: str) -> None:
     one = torch.ones(1, 1, 2, 2)
     descent = Descent(lambda c: (c - 3).square().mean(), lambda c: c.sum() * 0, -one, one, True, lambda step: None)

@@ -51,8 +51,9 @@ class Inversion:
 
     steps: int = param(200, "gradients taken", low=1)
     starts: int = param(1, "pictures, each from noise of its own", low=1, high=32)
-    search: str = param("adam", "how to go down; 'momentum' is the paper's", choices=("adam", "l-bfgs", "momentum"))
-    rate: float = param(0.1, "learning rate, in units of σ; not for l-bfgs", low=1e-6)
+    search: str = param("fourier", "how to go down; 'momentum' is the paper's",
+                        choices=("fourier", "adam", "l-bfgs", "momentum"))
+    rate: float = param(0.2, "learning rate, in units of σ; not for l-bfgs", low=1e-6)
     smooth: float = param(0.5, "weight λ_V of total variation; the paper: 0.5, 5 and 50 from shallow to deep", low=0)
     beta: float = param(2.0, "exponent β of total variation", low=1, high=4)
     bound: float = param(1.0, "weight of the α-norm, as a multiple of the paper's", low=0)
