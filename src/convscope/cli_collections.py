@@ -44,6 +44,7 @@ from convscope.console import (
 @click.option(
     "--measure", default="all", show_default=True, type=click.Choice(["top", "moments", "all"]), help="How much to measure."
 )
+@click.option("--project", is_flag=True, help="With top-images: each beside its projection by the deconvnet.")
 @JSON
 @click.option("--save", type=click.Path(path_type=Path), help="Also keep the answer: .npz, .png, .html, .csv, …")
 @method_options("responses")
@@ -60,13 +61,14 @@ def respond(
     top: int,
     batch: int,
     measure: str,
+    project: bool,
     as_json: bool,
     save: Path | None,
     **rest: Any,
 ) -> None:
     """How does every unit respond to a whole collection? One pass over it; then ask about a layer.
 
-    Example: convscope respond demo:digits --images digits --out record/ --layer conv2 --method top-images --unit 3
+    Example: convscope respond demo:digits --images digits --out record/ --layer conv2 --method top-images --unit 3 --project
     """
     opening, parameters = split_parameters(context, "responses", method, rest)
     net = actions.open(network, **network_settings(opening))
@@ -84,9 +86,13 @@ def respond(
             measure=measure,
         )
     if layer is not None:
-        emit(actions.study(net, images, record, layer, method, **parameters), as_json, save)
+        emit(actions.study(net, images, record, layer, method, project=project, **parameters), as_json, save)
         return
     emit(actions.swept(found), as_json, save)
+
+
+SETTINGS = ("top", "batch", "pages", "thumbnails", "points", "map_layer", "seed", "features", "studies", "minutes", "steps",
+            "ablated")  # fmt: skip
 
 
 @click.command()
@@ -104,6 +110,7 @@ def respond(
 @click.option("--batch", default=32, show_default=True, help="Images per forward pass.")
 @click.option("--pages", default=12, show_default=True, help="Images with a page of their own.")
 @click.option("--points", default=2000, show_default=True, help="Most images on the map; more are sampled.")
+@click.option("--thumbnails", default=20000, show_default=True, help="Most thumbnails kept.")
 @click.option("--map-layer", default="", help="Layer whose responses make the map (default: the last before the output).")
 @click.option("--seed", default=0, show_default=True)
 @click.option(
@@ -118,6 +125,7 @@ def respond(
     "--minutes", default=10.0, show_default=True, help="Time for features and studies; run again to go on. 0: no limit."
 )
 @click.option("--steps", default=256, show_default=True, help="Steps of the ascent for a unit's picture.")
+@click.option("--ablated", default=24, show_default=True, help="Images on which a unit is taken away.")
 @JSON
 @click.pass_context
 def atlas(context: click.Context, network: str, images: str, out: Path, as_json: bool, **rest: Any) -> None:
@@ -125,8 +133,7 @@ def atlas(context: click.Context, network: str, images: str, out: Path, as_json:
 
     Example: convscope atlas zoo:resnet18 --weights mine.safetensors --images photos/ --out atlas/ --minutes 20
     """
-    names = ("top", "batch", "pages", "points", "map_layer", "seed", "features", "studies", "minutes", "steps")
-    settings = {k: rest.pop(k) for k in names}
+    settings = {k: rest.pop(k) for k in SETTINGS}
     net = actions.open(network, **network_settings(rest))
     with Bar(context) as progress:
         page = actions.atlas(net, images, out, progress=progress, **settings)

@@ -48,7 +48,8 @@ def projected(study: Study, layer: str, unit: int, k: int = 9, overlap: str = "a
     values = {name: np.repeat(column, 2) for name, column in top.values.items()}
     channels = heats[0].shape[0]
     drawn = "" if channels == study.net.input_shape[1] else f"; {channels} of {study.net.input_shape[1]} channels are drawn"
-    return Picture(tiles=tiles, units=tuple(name for one in top.units for name in (one, f"{one} projected")), scale="rgb",
+    names = tuple(name for one in top.units for name in (one, f"{one} projected"))
+    return Picture(tiles=tiles, units=names, scale="rgb", columns=6,
                    title=f"strongest images of {layer}/{unit}, and its response projected back",
                    values=values | {"limit": np.full(len(tiles), limit)},
                    notes=(*top.notes, f"projections: mid-grey is 0, black and white are ∓{limit:.3g} on all of them{drawn}",

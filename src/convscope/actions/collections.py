@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.actions.networks import Progress, make, open
+from convscope.errors import UsageError
 from convscope.results import Origin, Result, Table
 
 if TYPE_CHECKING:
@@ -33,8 +34,14 @@ def respond(
     return Sweep(**parameters)(net, open_collection(images), preprocess, out, layers=layers, embed=embed, progress=progress)
 
 
-def study(network: Any, images: Any, record: str | Path, layer: str, method: str = "units", **parameters: Any) -> Result:
-    """How does a layer respond to a whole collection? Asks the record of a sweep: top images, neighbours, a map, …"""
+def study(
+    network: Any, images: Any, record: str | Path, layer: str, method: str = "units", *, project: bool = False,
+    **parameters: Any,
+) -> Result:  # fmt: skip
+    """How does a layer respond to a whole collection? Asks the record of a sweep: top images, neighbours, a map, …
+
+    `project`, with method='top-images': each image beside what the deconvnet projects back from it.
+    """
     from convscope import inputs
     from convscope.data import open_collection
     from convscope.record import Record
@@ -43,7 +50,16 @@ def study(network: Any, images: Any, record: str | Path, layer: str, method: str
     net = open(network)
     preprocess, _ = inputs.preprocess_of(net)
     asked = Study(Record(record), net, open_collection(images), preprocess)
-    return make("responses", method, parameters)(asked, net[layer].address)
+    if not project:
+        return make("responses", method, parameters)(asked, net[layer].address)
+    from convscope.projections import projected
+
+    allowed = ("unit", "k", "overlap")
+    strange = [name for name in parameters if name not in allowed]
+    if method != "top-images" or strange:
+        raise UsageError(f"{method} has no projections" if not strange else f"projections have no {', '.join(strange)}",
+                         f"they belong to top-images, with {', '.join(allowed)}", "leave project out, or these")
+    return projected(asked, net[layer].address, parameters.pop("unit", 0), **parameters)
 
 
 def swept(record: Record) -> Table:

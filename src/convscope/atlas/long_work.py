@@ -109,8 +109,8 @@ def units_page(work: Work, layer: str, kept: Kept) -> dict[str, Any]:
             where = {"part": at} if "sheet" in part else {}
             for unit, row in part["units"].items():
                 units.setdefault(unit, {})[kind] = where | row
-        drawn = {"size": parts[0]["size"], "sheets": [part["sheet"] for part in parts]} if parts and "size" in parts[0] else {}
-        about[kind] = drawn | {
+        sheets = [part["sheet"] for part in parts if "sheet" in part]
+        about[kind] = ({"size": parts[0]["size"], "sheets": sheets} if sheets else {}) | {
             "known": sum(len(part["units"]) for part in parts),
             "notes": _common([part["notes"] for part in parts]),
             "settings": parts[0]["settings"] if parts else "",

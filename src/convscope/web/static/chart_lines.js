@@ -10,7 +10,7 @@
 
   /**
    * Values between 0 and 1 (or their own range) over named places. @param {string[]} names along the x axis
-   * @param {Array<{name: string, values: Array<?number>}>} series @param {{low?: number, high?: number, label: string}} how
+   * @param {Array<{name: string, values: Array<?number>, quiet?: boolean}>} series a quiet one is dashed @param {{low?: number, high?: number, label: string}} how
    */
   function lines(names, series, how) {
     const [width, height, left, right, top, bottom] = [920, 260, 44, 16, 12, 74];
@@ -54,7 +54,7 @@
       .map((p, i) => (p ? `${points[i - 1] ? 'L' : 'M'}${p[0].toFixed(1)} ${p[1].toFixed(1)}` : ''))
       .join('');
     return [
-      s('path.series', { d: path, style: { stroke: hue } }),
+      s(`path.series${one.quiet ? '.beside' : ''}`, { d: path, style: { stroke: hue } }),
       points.map((p, i) =>
         p
           ? s('circle', { cx: p[0], cy: p[1], r: 3, style: { fill: hue } }, s('title', {}, `${names[i]}: ${one.name} ${format.number(one.values[i])}`))

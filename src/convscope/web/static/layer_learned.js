@@ -17,7 +17,7 @@
     if (!content) return null;
     const about = content.about.pictures;
     const units = Object.keys(content.units).filter((unit) => content.units[unit].pictures);
-    if (!units.length) return dom.section('What the units look for', null, dom.notice(window.convscope.lacking(content, 'pictures')));
+    if (!units.length) return dom.section('What the units look for', null, dom.notice(window.convscope.lacking(content, 'pictures', ctx.network.long_work.features)));
     units.sort((a, b) => Number(a) - Number(b));
     const list = h('div.tiles', { dataset: { testid: 'learned-tiles' } });
     const fill = (count) => list.replaceChildren(...units.slice(0, count).map((unit) => tile(layer, content, unit)));
@@ -42,9 +42,10 @@
         {},
         `Pictures made to excite ${format.plural(units.length, 'unit')} of ${format.count(content.count)}`,
         units.length < content.count ? ` (${content.order})` : '',
-        `, ${about.size.join('×')} px. `,
+        `, ${about.size.join('×')} px`,
+        content.layer === layer.address ? '. ' : `, asked of ${content.layer}, before the activation function. `,
         weak ? `${format.count(weak)} are weaker than a real image: not converged. ` : '',
-        content.dead ? `${format.count(content.dead)} units were never above zero on any image.` : '',
+        content.dead ? `${format.plural(content.dead, 'unit')} of ${content.layer} never rose above zero on any image.` : '',
       ),
       list,
       units.length > FIRST ? more : null,
@@ -62,7 +63,7 @@
         title: names?.text ?? null,
         dataset: { unit },
       },
-      sprite.tile(made.sheet, made.tile, 92, `picture that excites unit ${unit}`),
+      sprite.tile(content.about.pictures.sheets[made.part], made.tile, 92, `picture that excites unit ${unit}`),
       h('span', {}, h('b', {}, unit), h('span.quiet', {}, named)),
     );
   }

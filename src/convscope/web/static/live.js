@@ -7,7 +7,7 @@
     format,
     route: routes,
   } = window.convscope;
-  const state = { on: false, may: false, methods: [] };
+  const state = { on: false, may: false, methods: [], features: [] };
   const results = new Map(); // image -> heat-maps made in this visit
   const predictions = new Map(); // upload -> prediction
   const pages = new Map();
@@ -17,7 +17,7 @@
   async function start() {
     if (!location.protocol.startsWith('http') || !document.documentElement.dataset.live) return;
     const answer = await ask('api/state');
-    Object.assign(state, { on: answer.live, may: answer.live && answer.allowed, methods: answer.methods });
+    Object.assign(state, { on: answer.live, may: answer.live && answer.allowed, methods: answer.methods, features: answer.features ?? [] });
   }
 
   /** @returns {Promise<any>} the answer's JSON; an Error with the server's own sentence if it refuses */
@@ -231,5 +231,5 @@
     );
   }
 
-  Object.assign(window.convscope, { live: { state, start, post, follow, image, form, uploadButton, resultsOf, predictionOf } });
+  Object.assign(window.convscope, { live: { state, start, post, follow, image, form, control, value, uploadButton, resultsOf, predictionOf } });
 }

@@ -59,6 +59,7 @@
       ),
       again(made),
       settings(made),
+      longWork(network),
       measuredList(network, measured),
       skipped(collection),
       definitions(),
@@ -87,6 +88,48 @@
         ...Object.entries(made.versions ?? {}),
       ]),
     );
+
+  /** Features and studies, kind by kind: how many jobs there are, which the last run left to the next, which do not apply. */
+  function longWork(network) {
+    const long = network.long_work;
+    if (!long) return dom.section('Features and studies', null, dom.notice('Nothing was made: this atlas is of an earlier version. The command above adds them.'));
+    const kinds = Object.keys(long.asked ?? {});
+    const left = Object.values(long.missing ?? {}).reduce((a, b) => a + b, 0);
+    const row = (kind) => {
+      const missing = long.missing[kind] ?? 0;
+      const cells = [long.asked[kind] - missing, missing, long.refused[kind] ?? 0];
+      return h('tr', {}, h('th.text', { scope: 'row' }, kind), cells.map((n) => h('td', {}, format.count(n))));
+    };
+    return dom.section(
+      'Features and studies',
+      null,
+      h(
+        'p.quiet',
+        {},
+        long.features === 'top' ? 'Of each layer the sixteen most telling units; --features all makes the others. ' : '',
+        long.features === 'none' ? 'No unit was asked about (--features none). ' : '',
+        long.studies === false ? 'No layer was studied (--no-studies). ' : '',
+        long.seconds ? `${format.duration(long.seconds)} of work so far.` : '',
+      ),
+      left
+        ? dom.notice(`${format.count(left)} of ${format.count(long.jobs)} jobs are still to be done. The command above, run again, goes on with them.`)
+        : null,
+      kinds.length
+        ? h(
+            'div.table-scroll',
+            {},
+            h(
+              'table.plain',
+              { dataset: { testid: 'long-work' } },
+              h('thead', {}, h('tr', {}, HEAD.map((text, i) => h(i ? 'th' : 'th.text', { scope: 'col' }, text)))),
+              h('tbody', {}, kinds.map(row)),
+            ),
+          )
+        : null,
+    );
+  }
+
+  const HEAD = ['What', 'Jobs done', 'Missing', 'Layers to which it does not apply'];
 
   const measuredList = (network, measured) =>
     dom.section(

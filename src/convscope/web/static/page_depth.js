@@ -9,14 +9,18 @@
     data,
   } = window.convscope;
 
+  const EMPTY = { layers: [], curves: [], cka: { layers: [] }, invariance: {}, notes: {} };
+
   async function render(ctx) {
-    const content = await data.load('depth');
+    // An atlas of an earlier version, or of --no-studies, has no such file or nothing in it.
+    const content = ctx.network.long_work ? await data.load('depth') : EMPTY;
     const some = content.curves.length || content.cka.layers.length || Object.keys(content.invariance).length;
     return h(
       'div',
       {},
       h('div.page-head', {}, h('div', {}, h('h1', {}, 'Through the depth'), h('p.lead', {}, 'What each layer makes of the same images.'))),
-      some ? null : dom.notice('Nothing was made yet: run the same command again with --studies and more --minutes.'),
+      some ? null : dom.notice('Nothing was made yet: the same command as on the About page, with --studies and without --minutes, makes it.'),
+      waiting(ctx),
       content.curves.map((curve) => section(content, curve)),
       invariance(ctx, content),
       similarity(content),
@@ -28,41 +32,68 @@
       curve.name.charAt(0).toUpperCase() + curve.name.slice(1),
       null,
       h('p.quiet', {}, `${curve.meaning.charAt(0).toUpperCase()}${curve.meaning.slice(1)}.`),
-      chart.lines(content.layers, [curve], { low: 0, high: curve.unit === 'share' ? 1 : undefined, label: curve.name, id: `curve-${curve.method}` }),
+      chart.lines(content.layers, [curve, ...(curve.beside ? [curve.beside] : [])], { low: 0, high: curve.unit === 'share' ? 1 : undefined, label: curve.name, id: `curve-${curve.method}` }),
       how(content.notes[curve.method]),
     );
   }
 
   const how = (notes) => (notes?.length ? h('details.how', {}, h('summary', {}, 'how this was measured'), dom.notes(notes)) : null);
 
-  const KINDS = { shift: ['px', 'Shifted'], rotation: ['°', 'Turned'], scale: ['×', 'Scaled'] };
+  const KINDS = { shift: ['px', 'Shifted'], rotate: ['°', 'Turned'], scale: ['×', 'Scaled'] };
+
+  /** Which studies the last run left to the next. */
+  function waiting(ctx) {
+    const left = Object.entries(ctx.network.long_work?.missing ?? {}).filter(([kind]) => STUDIES.includes(kind));
+    return left.length
+      ? dom.notice(`Not all was made yet: ${left.map(([kind, count]) => `${kind} of ${format.plural(count, 'layer')}`).join(', ')} missing. The same command again goes on.`)
+      : null;
+  }
+
+  const STUDIES = ['probe', 'sparsity', 'invariance', 'cka'];
 
   /** One chart a transformation: similarity of the channels' means to the clean image's, a line an amount. */
   function invariance(ctx, content) {
     const layers = content.layers.filter((layer) => content.invariance[layer]);
     if (!layers.length) return null;
-    const charts = Object.entries(KINDS).map(([kind, [unit, title]]) => {
-      const rows = content.invariance[layers[0]].transformation;
-      const amounts = rows.flatMap((name, at) => (name === kind ? [content.invariance[layers[0]].amount[at]] : []));
-      const series = amounts.map((amount) => ({
-        name: `${format.number(amount)} ${unit}`,
-        values: layers.map((layer) => {
-          const { transformation, amount: all, channels } = content.invariance[layer];
-          const at = transformation.findIndex((name, i) => name === kind && all[i] === amount);
-          return at < 0 ? null : channels[at];
-        }),
-      }));
-      const kept = series.filter((one) => one.values.filter((v) => format.known(v)).length > layers.length / 2);
-      return kept.length ? [h('h3', {}, title), chart.lines(layers, kept.slice(0, 8), { low: 0, high: 1, label: `${title}: similarity`, id: `invariance-${kind}` })] : null;
-    });
+    const charts = Object.entries(KINDS).map(([kind, [unit, title]]) => [h('h3', {}, title), curves(content, layers, kind, unit, title)]);
     return dom.section(
       'Invariance',
       null,
-      h('p.quiet', {}, 'Similarity (cosine) of the channels’ mean responses to a moved image and to the image itself; 1 is no change.'),
+      h('p.quiet', {}, 'Similarity (cosine) of the channels’ mean responses to a moved image and to the image itself; 1 is no change, and “another image” is what two unlike images come to.'),
       charts,
       how(content.invariance[layers[0]].notes),
     );
   }
+
+  function curves(content, layers, kind, unit, title) {
+    const amounts = new Map(); // amount -> a value for each layer, null where the layer was not asked with it
+    layers.forEach((layer, l) => {
+      const { transformation, amount, channels } = content.invariance[layer];
+      transformation.forEach((name, row) => {
+        if (name !== kind) return;
+        if (!amounts.has(amount[row])) amounts.set(amount[row], Array(layers.length).fill(null));
+        amounts.get(amount[row])[l] = channels[row];
+      });
+    });
+    const series = [...amounts]
+      .sort(([a], [b]) => a - b)
+      .map(([amount, values]) => ({ name: `${format.number(amount)} ${unit}`, values }))
+      .filter((one) => one.values.filter((v) => format.known(v)).length > layers.length / 2);
+    if (!series.length) return dom.notice('No chart: no amount was asked of more than half of the layers, or all responses were zero. The layers’ own pages have the numbers.');
+    const strangers = layers.map((layer) => content.invariance[layer].channels[content.invariance[layer].transformation.indexOf('another image')] ?? null);
+    return [
+      chart.lines(layers, [...thinned(series, 7), { name: 'another image', values: strangers, quiet: true }], {
+        high: 1,
+        label: `${title}: similarity`,
+        id: `invariance-${kind}`,
+      }),
+      series.length > 7 ? h('p.quiet', {}, `7 of ${format.count(series.length)} amounts are drawn; the layers’ own pages have all.`) : null,
+    ];
+  }
+
+  /** At most `most`, evenly chosen, the first and the last among them. */
+  const thinned = (list, most) =>
+    list.length <= most ? list : Array.from({ length: most }, (_, i) => list[Math.round((i * (list.length - 1)) / (most - 1))]);
 
   function similarity(content) {
     const { layers, values, notes } = content.cka;

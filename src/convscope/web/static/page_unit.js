@@ -79,6 +79,7 @@
       top(ctx, layer, content, unit),
       h('div.columns', {}, distribution(ctx, content, unit), statistics(ctx, content, unit)),
       classMeans(ctx, content, unit),
+      window.convscope.askFeature(ctx, `${layer.address}/${unit}`),
       dom.notes(content.notes),
     );
   }

@@ -46,12 +46,15 @@
       fill();
     }
     fill();
-    const cut = content.rows > length ? `The first ${format.count(length)} of ${format.count(content.rows)} rows.` : '';
+    const cut = [
+      content.rows > length ? `The first ${format.count(length)} of ${format.count(content.rows)} rows; ${content.file} in the atlas holds all.` : '',
+      content.left?.length ? `Not shown: ${content.left.join(', ')}.` : '',
+    ].filter(Boolean);
     return h(
       'div',
       {},
       h('div.table-scroll', {}, h('table.plain', {}, h('thead', {}, h('tr', {}, head)), body)),
-      h('p.quiet', {}, more, cut ? ` ${cut}` : ''),
+      h('p.quiet', {}, more, ` ${cut.join(' ')}`),
     );
   }
 

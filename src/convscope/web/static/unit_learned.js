@@ -23,34 +23,49 @@
 
   async function learned(ctx, layer, unit) {
     const content = await load(ctx, layer);
-    if (!content) return null;
+    if (!content) return nothing(ctx, layer);
     const known = content.units[unit] ?? {};
+    const asked = ctx.network.long_work.features;
     const other = content.layer === layer.address ? null : content.layer;
     return h(
       'div',
       { dataset: { testid: 'learned' } },
-      name(content, known),
-      pictures(content, known, other),
+      name(content, known, asked),
+      pictures(content, known, other, asked),
       projections(ctx, content, known),
-      h('div.columns', {}, connections(ctx, content, known, unit), effects(content, known)),
+      h('div.columns', {}, connections(ctx, content, known, unit), effects(content, known, asked)),
     );
   }
 
+  /** Why nothing is there of a whole layer; nothing in an atlas of an earlier version. */
+  function nothing(ctx, layer) {
+    const { long_work: long } = ctx.network;
+    if (!long) return null;
+    const why =
+      long.features === 'none'
+        ? 'This atlas was made with --features none; the same command with --features top makes them.'
+        : `${layer.address} passes on what other layers computed: its units have no filters of their own. Look at the layer before it.`;
+    return dom.section('What it looks for', null, dom.notice(`No picture, name or projection. ${why}`));
+  }
+
   /** Why a kind of answer is not there, in words. */
-  function lacking(content, kind) {
+  function lacking(content, kind, asked) {
     const about = content.about[kind];
     if (about?.refused) return about.refused;
-    if (!about?.known) return 'Not made yet: run the same command again to go on, with more --minutes.';
-    return `Made for ${format.count(about.known)} of ${format.count(content.count)} units (${content.order}). Run again with --features all for the others.`;
+    if (!about?.known) return `Not made yet. ${GO_ON}`;
+    const most = `Made for ${format.count(about.known)} of ${format.count(content.count)} units, the ${content.order}, not for this one.`;
+    return `${most} ${asked === 'all' ? GO_ON : 'The same command with --features all makes the others.'}`;
   }
+
+  const GO_ON = 'The same command again goes on where the last run stopped (About says which).';
 
   const fine = (about) => [dom.notes(about.notes), about.settings ? h('p.settings', {}, about.settings) : null];
 
   const details = (about) => h('details.how', {}, h('summary', {}, 'how this was made'), fine(about));
 
-  function name(content, known) {
+  function name(content, known, asked) {
     const { names } = known;
-    if (!names) return null;
+    if (!names) return h('p.quiet', { dataset: { testid: 'unit-name' } }, 'No name. ', lacking(content, 'names', asked));
     return h(
       'p.sentence',
       { dataset: { testid: 'unit-name' } },
@@ -60,16 +75,16 @@
     );
   }
 
-  function pictures(content, known, other) {
+  function pictures(content, known, other, asked) {
     const { pictures: made } = known;
     const about = content.about.pictures;
     const controls = other ? h('span.quiet', {}, `asked of ${other}, before the activation function`) : null;
-    if (!made) return dom.section('What it looks for', controls, dom.notice(lacking(content, 'pictures')));
+    if (!made) return dom.section('What it looks for', controls, dom.notice(lacking(content, 'pictures', asked)));
     const figure = (at) =>
       h(
         'figure.made',
         {},
-        sprite.tile(made.sheet, made.tile + at, 224, `picture that ${SIGNS[at]}`),
+        sprite.tile(about.sheets[made.part], made.tile + at, 224, `picture that ${SIGNS[at]}`),
         h(
           'figcaption',
           {},
@@ -92,8 +107,7 @@
 
   function projections(ctx, content, known) {
     const { projections: made } = known;
-    if (!made) return dom.section('Strongest images, projected back', null, dom.notice(lacking(content, 'projections')));
-    if (made.refused) return dom.section('Strongest images, projected back', null, dom.notice(made.refused));
+    if (!made) return dom.section('Strongest images, projected back', null, dom.notice(lacking(content, 'projections', ctx.network.long_work.features)));
     const pairs = made.image.map((index, at) =>
       h(
         'li',
@@ -114,7 +128,7 @@
         'p.quiet',
         {},
         'Left: what the unit saw, cut to its receptive field. Right: its response led back to the pixels (Zeiler and Fergus 2014); ',
-        'mid-grey is zero.',
+        `mid-grey is zero, black and white are ∓${format.number(made.limit)}.`,
       ),
       h('ol.pairs', { dataset: { testid: 'projections' } }, pairs),
       details(content.about.projections),
@@ -124,7 +138,7 @@
   /** Units that feed this one, the strongest first, with the weights between them. */
   function connections(ctx, content, known, unit) {
     const { connections: made } = known;
-    if (!made) return dom.section('What feeds it', null, dom.notice(lacking(content, 'connections')));
+    if (!made) return dom.section('What feeds it', null, dom.notice(lacking(content, 'connections', ctx.network.long_work.features)));
     const scale = Math.max(...made.sum.map(Math.abs), 0) || 1;
     const rows = made.from.map((address, at) => {
       const from = routes.unitOf(address);
@@ -164,9 +178,9 @@
     );
   }
 
-  function effects(content, known) {
+  function effects(content, known, asked) {
     const { effects: made } = known;
-    if (!made) return dom.section('What the network does without it', null, dom.notice(lacking(content, 'effects')));
+    if (!made) return dom.section('What the network does without it', null, dom.notice(lacking(content, 'effects', asked)));
     const scale = Math.max(...[...made.falls, ...made.rises].map(([, v]) => Math.abs(v)), 0);
     const list = [...made.falls, ...made.rises].map(([name, value]) => ({ name, value }));
     return dom.section(

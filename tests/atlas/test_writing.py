@@ -20,6 +20,8 @@ from convscope import actions, data, store
 from convscope.errors import StoreError, UsageError
 from convscope.results import Heatmap, Table
 
+SHORT: dict[str, Any] = {"features": "none", "studies": False}  # the long work has tests of its own
+
 
 def module(seed: int = 0) -> nn.Module:
     with torch.random.fork_rng():
@@ -32,7 +34,7 @@ def module(seed: int = 0) -> nn.Module:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("atlas") / "atlas"
-    cs.atlas(cs.open(module(), (1, 8, 8), preprocess="unit"), "digits", out, pages=2, points=100, batch=64)
+    cs.atlas(cs.open(module(), (1, 8, 8), preprocess="unit"), "digits", out, pages=2, points=100, batch=64, **SHORT)
     return out
 
 
@@ -109,13 +111,13 @@ def test_results_are_kept_for_python(written: Path) -> None:
 def test_same_atlas_again_keeps_its_pictures(written: Path) -> None:
     picture = written / "pictures" / "image-0.png"
     before = picture.stat().st_mtime_ns
-    cs.atlas(cs.open(module(), (1, 8, 8), preprocess="unit"), "digits", written, pages=2, points=100, batch=64)
+    cs.atlas(cs.open(module(), (1, 8, 8), preprocess="unit"), "digits", written, pages=2, points=100, batch=64, **SHORT)
     assert picture.stat().st_mtime_ns == before
 
 
 def test_another_network_is_refused(written: Path) -> None:
     with pytest.raises(StoreError, match="holds another sweep; it differs in network"):
-        cs.atlas(cs.open(module(1), (1, 8, 8), preprocess="unit"), "digits", written, pages=2, points=100, batch=64)
+        cs.atlas(cs.open(module(1), (1, 8, 8), preprocess="unit"), "digits", written, pages=2, points=100, batch=64, **SHORT)
 
 
 def test_foreign_folder_is_left_alone(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_bad_images_are_counted_and_named(tmp_path: Path) -> None:
     for i in range(4):
         Image.fromarray(np.full((8, 8), 40 * i, np.uint8)).save(folder / f"{i}.png")
     (folder / "broken.png").write_bytes((folder / "1.png").read_bytes()[:40])
-    cs.atlas(cs.open(module(), (1, 8, 8), preprocess="unit"), folder, tmp_path / "atlas", pages=1)
+    cs.atlas(cs.open(module(), (1, 8, 8), preprocess="unit"), folder, tmp_path / "atlas", pages=1, **SHORT)
     page = read(tmp_path / "atlas", "collection")
     assert [s["id"] for s in page["skipped"]] == ["broken.png"]
     assert page["skipped"][0]["reason"]
