@@ -17,7 +17,7 @@ MEANINGS = {
     "orientation": "degrees counterclockwise from the x axis: normal of the stripes, 0 … 180; edge: dark to bright, 0 … 360",
     "wavelength": "px",
     "phase": "degrees at the centre; 0: bright stripe",
-    "sigma": "px, width across the stripes",
+    "sigma": "px, width across the stripes; twice the kernel's side, its limit: wider than can be told",
     "aspect": "sigma over that along the stripes",
     "right": "px, centre from the kernel's middle",
     "down": "px, centre from the kernel's middle",

@@ -34,20 +34,20 @@ class Templates:
     """Which simple pattern is each filter, and how well does it fit?
 
     One row a unit: 'best' pattern, or 'none' where even the nearest falls short; 'r2' share of the variance about the mean
-    that it explains, 'adjusted' the same less what as many free parameters explain by chance, 'raw' share of the squares Σt²
-    (mean included) that pattern and offset explain; 'share' of the filter's squared weights that lie in the plane fitted.
-    'orientation' in degrees, counted from the x axis counterclockwise: of a Gabor or line the normal of its stripes, 0 … 180
-    (0: vertical stripes), of an edge the way from dark to bright, 0 … 360; 'wavelength' in px; 'phase' in degrees at the
-    centre (0: bright stripe, ±90: edge); 'sigma' in px across the stripes; 'aspect' γ, sigma over that along the stripes;
-    'right', 'down': the centre from the kernel's middle in px (larger kernels; else it is the middle); 'polarity' bright or
-    dark; 'amplitude' half of the pattern's range, and 'offset', in weights; 'scores': R² of every pattern tried. NaN where a
-    number means nothing; a column that means nothing for any filter is left out. 'uniform': a constant holds 90 % of the
-    squares.
+    that it explains, 'adjusted' the same less what as many free parameters explain by chance, 'raw' share of the squares
+    Σt² (mean included) that pattern and offset explain; 'share' of the filter's squared weights that lie in the plane
+    fitted. 'orientation' in degrees, counted from the x axis counterclockwise: of a Gabor or line the normal of its
+    stripes, 0 … 180 (0: vertical stripes), of an edge the way from dark to bright, 0 … 360; 'wavelength' in px; 'phase' in
+    degrees at the centre (0: bright stripe, ±90: edge); 'sigma' in px across the stripes; 'aspect' γ, sigma over that
+    along the stripes; 'right', 'down': the centre from the kernel's middle in px (larger kernels; else it is the middle);
+    'polarity' bright or dark; 'amplitude' half of the pattern's range, and 'offset', in weights; 'scores': R² of every
+    pattern tried. NaN where a number means nothing; a column that means nothing for any filter is left out. 'uniform': a
+    constant holds 90 % of the squares.
 
     Misleads: a plane is not the whole filter ('share'); on 3×3 there is little to tell patterns apart, and chance fits
-    well (the notes say how often); a px is one of the map that the layer reads. Errors: UnknownName for a layer without
-    filters or channel, UsageError for kernels below 3×3. Source: Krizhevsky, Sutskever, Hinton 2012; Daugman 1985; Schwarz
-    1978.
+    well (the notes say how often); at sigma's limit, twice the side, it and the offset are not determined; a px is one of
+    the map that the layer reads. Errors: UnknownName for a layer without filters or channel, UsageError for kernels below
+    3×3. Source: Krizhevsky, Sutskever, Hinton 2012; Daugman 1985; Schwarz 1978.
 
     >>> import torch
     >>> net = Network.open(torch.nn.Conv2d(3, 4, 5), (3, 16, 16))
