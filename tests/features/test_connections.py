@@ -115,8 +115,8 @@ def test_the_strongest_come_first_positive_before_negative() -> None:
     positive = int((total >= 0).sum())
     held = (norm[wanted] ** 2).sum() / (norm**2).sum()
     counts = [f"{min(2, n)} of {n}" for n in (positive, 6 - positive)]
-    assert found.notes[0] == (f"{counts[0]} connections with a positive sum, then {counts[1]} with a negative one: {held:.0%} "
-                              "of the squared weights")
+    assert found.notes[0] == (f"{counts[0]} connections with a positive sum, then {counts[1]} with a negative one: "
+                              f"{held:.0%} of the squared weights")
     assert found.notes[1] == "read from: conv1"
 
 
