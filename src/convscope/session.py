@@ -112,6 +112,25 @@ class Session:
             answer |= size | {"fills": {name: f"brush-{name}.png" for name in brushing.FILLS}, "files": files}
         return answer
 
+    def feature(
+        self, asked: Mapping[str, Any], progress: Callable[[int, int], None]
+    ) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """What a unit, a layer or a class has learned, as the page draws any result: a description, and files by name."""
+        from convscope.atlas.of_layers import shown
+
+        found = actions.feature(
+            self.network,
+            asked["target"],
+            asked["method"],
+            image=None if asked["image"] is None else self.pixels(asked["image"]),
+            images=self.collection if self.about["source"] else None,
+            record=self.folder / "record",
+            progress=lambda done, total, _: progress(done, total),
+            **asked["parameters"],
+        )
+        content, files = shown(found, "pictures/asked.png")
+        return content | {"method": asked["method"], "settings": found.origin.method}, files
+
     @functools.cached_property
     def _bench(self) -> Any:
         from convscope.mechanics_page import Bench

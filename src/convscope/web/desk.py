@@ -81,18 +81,24 @@ class Desk:
     def attribute(self, asked: dict[str, Any]) -> Job:
         """Queue a heat-map."""
         method, image = asked["method"], self.image(asked["image"])
-        if method not in registry.names("attributions"):
-            raise unknown("attribution", method, registry.names("attributions"), "`convscope list attributions` shows all")
-        known = {p.name for p in registry.describe("attributions", method).parameters}
-        for name in asked["parameters"]:
-            if name not in known:
-                raise unknown(f"parameter of {method}", name, known, "`convscope list attributions` shows all")
+        _known("attributions", method, asked["parameters"])
 
         def work(report: Report) -> dict[str, Any]:
             report(0, 1)
             heat = self.session.attribute(image, method, asked["target"], asked["parameters"], report)
             report(1, 1)
             return self._kept(*self.session.heatmap_page(heat, method, "pictures/asked"))
+
+        return self.worker.submit(work)
+
+    def feature(self, asked: dict[str, Any]) -> Job:
+        """Queue a question about a unit, a layer or a class."""
+        image = None if asked["image"] is None else self.image(asked["image"])
+        _known("features", asked["method"], asked["parameters"])
+
+        def work(report: Report) -> dict[str, Any]:
+            report(0, 1)
+            return self._kept(*self.session.feature(asked | {"image": image}, report))
 
         return self.worker.submit(work)
 
@@ -161,6 +167,16 @@ class Desk:
             return _finite(value)
 
         return renamed(page)
+
+
+def _known(family: str, method: str, parameters: dict[str, Any]) -> None:
+    """Errors: UnknownName for a method, or a parameter, that there is not."""
+    if method not in registry.names(family):
+        raise unknown(family.rstrip("s"), method, registry.names(family), f"`convscope list {family}` shows all")
+    known = {p.name for p in registry.describe(family, method).parameters}
+    for name in parameters:
+        if name not in known:
+            raise unknown(f"parameter of {method}", name, known, f"`convscope list {family}` shows all")
 
 
 def _finite(value: Any) -> Any:

@@ -77,7 +77,8 @@ def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Sta
         return HTMLResponse(html.replace("<html ", '<html data-live="1" ', 1))  # so that a page knows without asking
 
     async def state(request: Request) -> Response:
-        return JSONResponse({"live": True, "allowed": guard.allowed(request.scope, token), "methods": methods()})
+        facts = {"live": True, "allowed": guard.allowed(request.scope, token)}
+        return JSONResponse(facts | {"methods": methods(), "features": methods("features")})
 
     async def image(request: Request) -> Response:
         if not guard.allowed(request.scope, token):
@@ -86,6 +87,9 @@ def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Sta
 
     async def attribute(request: Request) -> Response:
         return JSONResponse({"job": desk.attribute(_question(await _body(request, BODY))).id}, status_code=202)
+
+    async def feature(request: Request) -> Response:
+        return JSONResponse({"job": desk.feature(_about_a_unit(await _body(request, BODY))).id}, status_code=202)
 
     async def compare(request: Request) -> Response:
         return JSONResponse({"job": desk.compare(_comparison(await _body(request, BODY))).id}, status_code=202)
@@ -125,6 +129,7 @@ def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Sta
         Route("/api/state", state),
         Route("/api/image/{name}", image),
         Route("/api/attribute", attribute, methods=["POST"]),
+        Route("/api/feature", feature, methods=["POST"]),
         Route("/api/compare", compare, methods=["POST"]),
         Route("/api/brush", brush, methods=["POST"]),
         Route("/api/mechanics", mechanics, methods=["POST"]),
@@ -142,11 +147,11 @@ class TooLarge(ConvscopeError):
     """More than the server takes."""
 
 
-def methods() -> list[dict[str, Any]]:
-    """Every attribution method with its parameters, read from source: no torch is loaded for a form."""
+def methods(family: str = "attributions") -> list[dict[str, Any]]:
+    """Every method of a family with its parameters, read from source: no torch is loaded for a form."""
     found: list[dict[str, Any]] = []
-    for name in registry.names("attributions"):
-        described = registry.describe("attributions", name)
+    for name in registry.names(family):
+        described = registry.describe(family, name)
         found.append({"name": name, "question": described.question, "parameters": [asdict(p) for p in described.parameters]})
     return found
 
@@ -195,6 +200,17 @@ def _question(body: bytes) -> dict[str, Any]:
             "parameters are numbers, words, true, false or null", "there is something else", f"like this: {form}"
         )
     return {name: asked[name] for name in kinds}
+
+
+def _about_a_unit(body: bytes) -> dict[str, Any]:
+    """The JSON of /api/feature, each part of the type it must have; no image is null."""
+    form = '{"target": "conv2/37", "method": "activation-maximisation", "image": null, "parameters": {}}'
+    asked = {"image": None, **_object(body, form)}
+    question = {"image": 0 if asked["image"] is None else asked["image"], "method": asked.get("method")}
+    checked = _question(json.dumps(question | {k: asked[k] for k in ("target", "parameters") if k in asked}).encode())
+    if not isinstance(asked.get("target"), str):
+        raise UsageError("the question's 'target' is missing", f"it is {asked.get('target')!r:.60}", f"like this: {form}")
+    return checked | {"image": asked["image"]}
 
 
 def _comparison(body: bytes) -> dict[str, Any]:
