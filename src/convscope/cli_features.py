@@ -76,4 +76,33 @@ def feature(context: click.Context, network: str, target: str, method: str | Non
     emit(found, as_json, save)
 
 
-COMMANDS = (feature,)
+@click.command()
+@click.argument("network")
+@network_options
+@click.option("--image", required=True, help="The image to rebuild: a file, or digits/0042.")
+@click.option("--layers", default="", help="Addresses, comma-separated; by default where the map shrinks, and what follows.")
+@JSON
+@click.option("--save", "--out", "save", type=click.Path(path_type=Path),
+              help="Also keep the pictures (.png, .html, .gif, …) or, as .csv, the numbers.")
+@method_options("features", "inversion")
+@click.pass_context
+def rebuild(context: click.Context, network: str, image: str, layers: str, as_json: bool, save: Path | None,
+            **rest: Any) -> None:
+    """How much of an image can still be rebuilt from each layer, as one goes deeper?
+
+    Example: convscope rebuild demo:digits --image digits/0042 --save rebuilt.png
+    """
+    own = {p.name for p in registry.describe("features", "inversion").parameters}
+    net = actions.open(network, **network_settings({k: v for k, v in rest.items() if k not in own}))
+    parameters = {k: v for k, v in rest.items() if k in own and v is not None}
+    named = tuple(one for one in layers.split(",") if one)
+    with Bar(context) as progress:
+        found = actions.rebuild(net, image, named, progress=progress, **parameters)
+    if save is not None and save.suffix.lower() != ".csv" and first_process():
+        found.strip.save(save)
+        click.echo(f"kept in {save}", err=True)
+        save = None
+    emit(found.table, as_json, save)
+
+
+COMMANDS = (feature, rebuild)

@@ -185,10 +185,10 @@ def read_numbers(name: str, text: str) -> list[float]:
         raise UsageError(f"cannot read --{name} {text!r}", str(problem), "for example 0.485,0.456,0.406") from problem
 
 
-def method_options(family: str) -> Callable[[F], F]:
-    """Every parameter of every method of a family as an option; which method it belongs to is in its help."""
+def method_options(family: str, *only: str) -> Callable[[F], F]:
+    """Every parameter of every method of a family (or of some) as an option; which method it belongs to is in its help."""
     found: dict[str, dict[str, fields.Parameter]] = {}  # by name of the parameter, then of the method
-    for name in registry.names(family):
+    for name in only or registry.names(family):
         for parameter in registry.describe(family, name).parameters:
             found.setdefault(parameter.name, {})[name] = parameter
 

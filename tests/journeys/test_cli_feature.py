@@ -169,3 +169,17 @@ def test_ctrl_c_says_that_nothing_was_kept(network: str, monkeypatch: pytest.Mon
 def test_options_of_no_method_are_refused(network: str) -> None:
     with pytest.raises(UsageError, match="filters has no parameter 'octaves'"):
         cs.feature(cs.open(network, (1, 8, 8)), "conv1", octaves=3)
+
+
+def test_an_image_is_rebuilt_layer_by_layer(tmp_path: Path) -> None:
+    """Turns red: in `cli_features.rebuild`, save `found.table` where a picture is asked for."""
+    asked = ("rebuild", "demo:digits", "--image", "digits/0042", "--layers", "conv1,pool", "--steps", "20")
+    text = answer(*asked, "--save", tmp_path / "strip.png")
+    assert "what is left of an image in demo:digits, layer by layer" in text
+    assert "PSNR of the rebuilt picture against the image, dB" in text
+    assert (tmp_path / "strip.png").read_bytes()[:4] == b"\x89PNG"
+    answer(*asked, "--save", tmp_path / "n.csv")
+    assert (tmp_path / "n.csv").read_text().splitlines()[0].startswith("layer,operator,numbers,error")
+    wrong = say(*asked[:4], "--layers", "no")
+    assert wrong.exit_code == 2
+    assert "no layer named 'no'" in wrong.stderr

@@ -18,7 +18,7 @@ from convscope.actions.attributions import attribute, attribute_all, attribute_e
 from convscope.actions.collections import atlas, open_atlas, respond, study, swept
 from convscope.actions.comparisons import compare
 from convscope.actions.evaluating import evaluate
-from convscope.actions.features import chosen, feature, keep_last
+from convscope.actions.features import chosen, feature, keep_last, rebuild
 from convscope.actions.fitting import demo, fit
 from convscope.actions.mechanics import equivalences, steps, update, verify
 from convscope.actions.networks import Progress, make, open, predict, read_pixels, read_preprocess, trace
@@ -43,6 +43,7 @@ __all__ = [
     "predict",
     "read_pixels",
     "read_preprocess",
+    "rebuild",
     "respond",
     "steps",
     "study",

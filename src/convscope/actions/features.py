@@ -12,6 +12,7 @@ from convscope.results import Picture, Table
 
 if TYPE_CHECKING:
     from convscope.features._given import Given
+    from convscope.inverting import Depth
     from convscope.network import Network
 
 LARGE = 3  # px: a kernel of fewer shows nothing
@@ -49,6 +50,20 @@ def feature(
     found = asked(net, target, dataclasses.replace(given, progress=progress, more=more))
     unread = tuple(f"{name} was given, but {named} does not look at it" for name in more if name not in more.read)
     return dataclasses.replace(found, notes=(*found.notes, *assumed, *unread))
+
+
+def rebuild(
+    network: Any, image: Any, layers: tuple[str, ...] = (), *, progress: Progress | None = None, **parameters: Any
+) -> Depth:
+    """How much of an image can still be rebuilt as one goes deeper? A table and a strip of pictures, layer by layer.
+
+    `layers`: by default those that shrink the map, and the first with weights after each. `parameters`: of `inversion`.
+    """
+    from convscope import inputs
+    from convscope.inverting import inverted_depth
+
+    make("features", "inversion", parameters)  # a wrong parameter is said before anything is computed
+    return inverted_depth(open(network), inputs.read_pixels(image), layers, parameters=parameters, progress=progress)
 
 
 def chosen(net: Network, target: str, image: bool = False) -> str:
