@@ -24,7 +24,8 @@ from tests.traces import unchanged
 LEAVES = registry.names("responses")
 NEEDS_MAPS = ("activation-maps",)
 QUICK: dict[str, dict[str, Any]] = {"tsne": {"iterations": 30}, "top-images": {"k": 4},
-                                    "probe": {"folds": 2}, "invariance": {"steps": 2}, "dissection": {"examples": 2}}
+                                    "probe": {"folds": 2}, "invariance": {"steps": 2}, "dissection": {"examples": 2},
+                                    "activation-atlas": {"grid": 2, "layout": "pca", "steps": 1, "judged": 4}}
 each_leaf = pytest.mark.parametrize("leaf", LEAVES)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convscope.draw import colours, raster, words
+from convscope.draw import _mosaic, colours, raster, words
 from convscope.draw.listing import Column, Listing
 from convscope.errors import ShapeError, UsageError
 from convscope.results import Picture
@@ -22,6 +22,8 @@ ROWS = 60  # rows in a text
 def figure(result: Picture) -> Figure:
     from convscope.draw.paper import FAINT, Paper, fitted
 
+    if _mosaic.is_grid(result):
+        return _mosaic.figure(result)
     whole = max(MOST // result.columns, 1) * result.columns if result.columns else MOST  # of rows that mean something
     count, drawn = len(result.tiles), min(len(result.tiles), whole)
     notes = [words.shown(drawn, count, "tiles"), *result.notes, words.origin(result.origin)]
@@ -75,7 +77,8 @@ def renderable(result: Picture) -> Listing:
     columns[1:1] = [Column(words.clean(name), right=True, rank=i + 1) for i, name in enumerate(result.values)]
     ends = np.array([colours.bounds(tile) for tile in result.tiles[:ROWS]]).reshape(-1, 2)
     first = [v[:ROWS] for v in result.values.values()]
-    values = [words.aligned(v) if np.ndim(v) == 1 else [words.value(x) for x in v] for v in first]
+    values = [words.aligned(v) if np.asarray(v).dtype.kind in "biuf" and np.ndim(v) == 1 else [words.value(x) for x in v]
+              for v in first]
     rows = list(zip(result.units[:ROWS], *values, words.aligned(ends[:, 0]), words.aligned(ends[:, 1]), strict=True))
     stated = colour(result)[1] if len(result.tiles) else "there are no tiles"
     left = f"{len(rows)} of {len(result.tiles):,} tiles listed; .npz holds all" if len(rows) < len(result.tiles) else ""

@@ -7,15 +7,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from convscope import chance
 from convscope.errors import DataError
 from convscope.fields import param, validate
 from convscope.responses._components import components
+from convscope.responses._embedded import embedded
 from convscope.responses._study import Study
 from convscope.results import Cloud
 
@@ -61,18 +57,8 @@ class TSNE:
                             "choose another layer")
         if vectors.shape[1] > COMPONENTS:
             notes = (*notes, f"on the first {COMPONENTS} principal components ({shares.sum():.0%} of variance)")
-        points = self._embedded(reduced, perplexity)
+        points = embedded(reduced, perplexity, self.iterations, self.seed)
         return Cloud(points=points, ids=tuple(study.record.ids[i] for i in index), labels=study.record.labels[index],
                      classes=study.record.classes, title=f"t-SNE of {layer}", axes=("no unit", "no unit"),
                      notes=(*notes, f"perplexity {perplexity:.3g}, {self.iterations} iterations, seed {self.seed}"),
                      origin=study.origin(self, self.seed))
-
-    def _embedded(self, reduced: NDArray[np.float64], perplexity: float) -> NDArray[np.float64]:
-        """(N, 2) by openTSNE, in one thread: its sums depend on how many there are."""
-        with chance.kept():
-            from openTSNE import TSNE as Embedding
-
-        start = reduced[:, :2] * (1e-4 / reduced[:, 0].std())  # small, so that the first steps are even
-        settings: dict[str, Any] = {"perplexity": perplexity, "n_iter": self.iterations, "random_state": self.seed}
-        embedding = Embedding(**settings, n_jobs=1, neighbors="exact", initialization=start, verbose=False)
-        return np.array(embedding.fit(reduced))

@@ -143,14 +143,21 @@ def middle(seen: Seen, place: Place) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Direction(_OfLayer):
-    """A direction v (U,) in a layer: mean over positions of ⟨a, v⟩·cos(a, v)^power; power > 0 keeps to the direction."""
+    """A direction v (U,) in a layer: mean over positions of ⟨a, v⟩·cos(a, v)^power; power > 0 keeps to the direction.
+
+    `centred`: not the mean, but the position that looks at the middle of the image.
+    """
 
     vector: NDArray[Any]
     power: float = 0.0
     network: int = 0
+    centred: bool = False
 
     def score(self, seen: Seen) -> Tensor:
         value = seen.at(self.place)
+        if self.centred:
+            for index in middle(seen, self.place):
+                value = value.select(2, index)
         flat = value.reshape(*value.shape[:2], -1)
         v = torch.from_numpy(np.asarray(self.vector)).to(flat)
         along = torch.einsum("bup,u->bp", flat, v)
