@@ -19,6 +19,7 @@ from convscope.responses._study import Study, cut
 from convscope.results import Picture
 from convscope.run import target
 
+ELSEWHERE = ("starts at", "preprocessing not given")  # the place is in `values`; no image is drawn under a projection
 GREY = 127.5  # what zero is drawn as; a projection goes as far to black as to white
 
 
@@ -39,7 +40,7 @@ def projected(study: Study, layer: str, unit: int, k: int = 9, overlap: str = "a
         place = f"@{y},{x}" if placed else ""
         heat = method(study.net, read, target(study.net, f"{layer}/{unit}{place}", read))
         heats.append(_shown(heat.values[0], study.preprocess))
-        notes += [_said(note, int(image)) for note in heat.notes if not note.startswith("starts at")]
+        notes += [_said(note, int(image)) for note in heat.notes if not note.startswith(ELSEWHERE)]
     limit = max(float(np.abs(heat).max()) for heat in heats) or 1.0
     size = map_of(found)
     positions = top.values["y"] * (1 if size is None else size[-1]) + top.values["x"]

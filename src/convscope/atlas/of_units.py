@@ -107,13 +107,29 @@ def _names(work: Work, study: Study, layer: str) -> Made:
 def _wired(work: Work, study: Study, layer: str, units: list[int]) -> Made:
     del study
     rows: dict[str, Any] = {}
-    notes: tuple[str, ...] = ()
+    notes: dict[str, tuple[str, ...]] = {}
     for unit in units:
         picture: Picture = _connections()(work.net, f"{layer}/{unit}", given(work))
-        small = picture.tiles if max(picture.tiles.shape[1:3]) <= 11 else None
+        small = _levels(picture.tiles) if max(picture.tiles.shape[1:3]) <= 11 else None
         rows[str(unit)] = {"from": picture.units, "slices": small} | {k: picture.values[k] for k in ("sum", "norm")}
-        notes = picture.notes
-    return {"units": rows, "notes": notes, "settings": repr(_connections())}, {}
+        notes[str(unit)] = picture.notes
+    return {"units": rows, "notes": _shared(rows, notes), "settings": repr(_connections())}, {}
+
+
+def _shared(rows: dict[str, dict[str, Any]], notes: dict[str, tuple[str, ...]]) -> list[str]:
+    """What is noted of every unit; what is noted of one alone goes into its row."""
+    common = [note for note in next(iter(notes.values())) if all(note in other for other in notes.values())]
+    for unit, row in rows.items():
+        own = [note for note in notes[unit] if note not in common]
+        if own:
+            row["notes"] = own
+    return common
+
+
+def _levels(tiles: NDArray[Any]) -> NDArray[np.int64]:
+    """Kernel slices (n, h, w) as whole numbers −99 … 99, each on its own scale: enough for colours, and short to write."""
+    largest = np.abs(tiles).max((1, 2), keepdims=True)
+    return np.rint(99 * np.divide(tiles, largest, out=np.zeros(tiles.shape), where=largest > 0)).astype(np.int64)
 
 
 def _painted(work: Work, study: Study, layer: str, units: list[int]) -> Made:
@@ -132,26 +148,27 @@ def _painted(work: Work, study: Study, layer: str, units: list[int]) -> Made:
 def _projected(work: Work, study: Study, layer: str, units: list[int]) -> Made:
     rows: dict[str, Any] = {}
     files: dict[str, bytes] = {}
-    notes: tuple[str, ...] = ()
+    notes: dict[str, tuple[str, ...]] = {}
     for unit in units:
         found = projected(study, layer, unit, _strongest(work))
         facts, name, content = _sheet(found.tiles, f"pictures/projections/{slug(layer)}-{unit}", 6)
         rows[str(unit)] = {"sheet": facts, "image": found.values["image"][::2], "value": found.values["value"][::2],
                            "limit": found.values["limit"][0]}  # fmt: skip
         files[name] = content
-        notes = found.notes
+        notes[str(unit)] = found.notes
     settings = f"TopImages, {_strongest(work)} images a unit; {_deconvnet()!r}"
-    return {"units": rows, "notes": notes, "settings": settings}, files
+    return {"units": rows, "notes": _shared(rows, notes), "settings": settings}, files
 
 
 def _silenced(work: Work, study: Study, layer: str, units: list[int]) -> Made:
     rows: dict[str, Any] = {}
-    notes: tuple[str, ...] = ()
+    notes: dict[str, tuple[str, ...]] = {}
     for unit in units:
         table: Table = _ablation(work, unit)(study, layer)
         rows[str(unit)] = _effect(table)
-        notes = table.notes
-    return {"units": rows, "notes": notes, "settings": repr(_ablation(work, units[0]))}, {}
+        notes[str(unit)] = table.notes
+    settings = repr(_ablation(work, 0)).replace("unit=0", "unit=…")
+    return {"units": rows, "notes": _shared(rows, notes), "settings": settings}, {}
 
 
 def _effect(table: Table) -> dict[str, Any]:

@@ -31,7 +31,7 @@
           'The network',
           null,
           dom.facts([
-            ['Opened as', network.reference],
+            ['Opened as', network.reference || null],
             ['Print', network.print, 'a hash of graph and weights'],
             ['Input', format.shape(network.input_shape)],
             ['Preprocessing', network.preprocess],

@@ -59,7 +59,7 @@
     return dom.section(
       'Invariance',
       null,
-      h('p.quiet', {}, 'Similarity (cosine) of the channels’ mean responses to a moved image and to the image itself; 1 is no change, and “another image” is what two unlike images come to.'),
+      h('p.quiet', {}, 'Similarity (cosine) of the channels’ mean responses to a moved image and to the image itself; 1 is no change, and “another image” is what two unlike images come to. The axis begins at the tenth below the lowest value.'),
       charts,
       how(content.invariance[layers[0]].notes),
     );
@@ -83,6 +83,7 @@
     const strangers = layers.map((layer) => content.invariance[layer].channels[content.invariance[layer].transformation.indexOf('another image')] ?? null);
     return [
       chart.lines(layers, [...thinned(series, 7), { name: 'another image', values: strangers, quiet: true }], {
+        low: floor([...series, { values: strangers }]),
         high: 1,
         label: `${title}: similarity`,
         id: `invariance-${kind}`,
@@ -90,6 +91,9 @@
       series.length > 7 ? h('p.quiet', {}, `7 of ${format.count(series.length)} amounts are drawn; the layers’ own pages have all.`) : null,
     ];
   }
+
+  /** Where the axis begins: the tenth below the lowest value, for most similarities lie near 1. */
+  const floor = (series) => Math.min(0.9, Math.floor(10 * Math.min(...series.flatMap((one) => one.values.filter(format.known)))) / 10);
 
   /** At most `most`, evenly chosen, the first and the last among them. */
   const thinned = (list, most) =>

@@ -180,7 +180,7 @@
           )
         : null,
       quantiles
-        ? h(
+        ? h('div.table-scroll', {}, h(
             'table.quantiles',
             { dataset: { testid: 'quantiles' } },
             h('caption', {}, 'Quantiles: this share of the values lies below'),
@@ -202,7 +202,7 @@
                 quantiles.values[unit].map((v) => h('td', {}, format.number(v))),
               ),
             ),
-          )
+          ))
         : null,
     );
   }

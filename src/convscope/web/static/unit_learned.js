@@ -59,9 +59,10 @@
 
   const GO_ON = 'The same command again goes on where the last run stopped (About says which).';
 
-  const fine = (about) => [dom.notes(about.notes), about.settings ? h('p.settings', {}, about.settings) : null];
+  /** What is said of all units of the layer, then of this one. */
+  const fine = (about, own) => [dom.notes([...about.notes, ...(own ?? [])]), about.settings ? h('p.settings', {}, about.settings) : null];
 
-  const details = (about) => h('details.how', {}, h('summary', {}, 'how this was made'), fine(about));
+  const details = (about, own) => h('details.how', {}, h('summary', {}, 'how this was made'), fine(about, own));
 
   function name(content, known, asked) {
     const { names } = known;
@@ -131,7 +132,7 @@
         `mid-grey is zero, black and white are ∓${format.number(made.limit)}.`,
       ),
       h('ol.pairs', { dataset: { testid: 'projections' } }, pairs),
-      details(content.about.projections),
+      details(content.about.projections, made.notes),
     );
   }
 
@@ -163,7 +164,7 @@
       null,
       h('p.quiet', {}, 'Sum of the weights from each unit of the layer before; drawn: the weights themselves, blue against red.'),
       h('ol.bars.feeding', { dataset: { testid: 'feeding', unit } }, rows),
-      details(content.about.connections),
+      details(content.about.connections, made.notes),
     );
   }
 
@@ -193,7 +194,7 @@
         made.accuracy === null ? '.' : `, accuracy ${made.accuracy > 0 ? '+' : ''}${format.number(100 * made.accuracy)} points.`,
       ),
       list.length ? chart.bars(list, scale, 'effects') : dom.notice('No class changes at all.'),
-      details(content.about.effects),
+      details(content.about.effects, made.notes),
     );
   }
 
