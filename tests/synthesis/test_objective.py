@@ -13,8 +13,18 @@ from torch import Tensor
 
 from convscope.errors import ConvscopeError, UnknownName, UsageError
 from convscope.synthesis.objective import (
-    Activity, Channel, Class, Direction, Neuron, Place, Seen, Spread, Sum, before, parse,
-)  # fmt: skip
+    Activity,
+    Channel,
+    Class,
+    Direction,
+    Neuron,
+    Place,
+    Seen,
+    Spread,
+    Sum,
+    before,
+    parse,
+)
 from tests.contracts.leaves import opened
 
 
@@ -80,7 +90,7 @@ def test_objectives_add_and_scale() -> None:
 
 
 def test_the_grammar() -> None:
-    _, x, net = opened("plain")
+    net = opened("plain")[2]
     assert parse([net], "conv2/3") == Neuron("conv2", 3)
     assert parse([net], "conv2/3", unit="channel") == Channel("conv2", 3)
     assert parse([net], "conv2/3@1,2") == Neuron("conv2", 3, (1, 2))

@@ -45,6 +45,12 @@ class Given:
         found = self.record.tally(layer)
         return found.minimum.astype(np.float64), found.value[:, 0].astype(np.float64)
 
+    def strongest_at(self, layer: str, unit: int) -> int | None:
+        """The flat position on a unit's map where the strongest real image excites it, where a sweep has measured it."""
+        if self.record is None or layer not in self.record.facts.layers:
+            return None
+        return int(self.record.tally(layer).position[unit, 0])
+
     def report(self, done: int, total: int, what: str) -> None:
         if self.progress is not None:
             self.progress(done, total, what)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from convscope import inputs
-from convscope.errors import UsageError
+from convscope.errors import DataError, UsageError
 from convscope.features._given import Given
-from convscope.network import Network, units_of
+from convscope.network import Network, map_of, units_of
 from convscope.synthesis import colours, objective
 from convscope.synthesis.colours import Colours
 from convscope.synthesis.forward import Cut
-from convscope.synthesis.image import spectrum
+from convscope.synthesis.image import Reading, spectrum
 from convscope.synthesis.loop import Found
-from convscope.synthesis.objective import Objective
-from convscope.synthesis.response import canvas_for
+from convscope.synthesis.objective import Neuron, Objective
+from convscope.synthesis.response import canvas_for, responses
 
 SPECTRA = 100  # images whose Fourier magnitudes are averaged
 
@@ -33,6 +35,7 @@ class Asked:
     unit: int | None = None  # its unit; None for a layer, a class or a sum
     sign: int = 1
     position: tuple[int, ...] | None = None
+    start: str = ""  # whose random numbers it has; empty: its own
 
 
 def asked_units(
@@ -69,6 +72,17 @@ def _is_unit(net: Network, name: str) -> bool:
     """Is this 'layer/37' or 'layer/37@5,9'?"""
     layer, slash, _ = name.rpartition("/")
     return bool(slash) and layer in net
+
+
+def between(nets: Sequence[Network], first: Asked, target: str, count: int, *, unit: str, raw: bool) -> list[Asked]:
+    """From one unit to another on the objective: (1 − t)·first + t·other, t = 0 … 1, from the same start each."""
+    others, _ = asked_units(nets, target, unit=unit, raw=raw)
+    if first.unit is None or len(others) != 1 or others[0].unit is None:
+        raise UsageError(f"from {first.name} towards {target}", "a way leads from unit to unit", "name units: conv3/5")
+    other, shares = others[0], np.linspace(0, 1, count).tolist()
+    layer = first.layer if first.layer == other.layer else ""
+    return [Asked(f"{1 - t:.0%} {first.name}, {t:.0%} {other.name}", (1 - t) * first.objective + t * other.objective, layer,
+                  start=first.name) for t in shares]
 
 
 def canvas_of(net: Network, asked: Sequence[Asked], wanted: int, exact: bool) -> tuple[tuple[int, int], str]:
@@ -111,8 +125,15 @@ def magnitude_of(net: Network, given: Given, size: tuple[int, int], seed: int) -
     if given.images is None or not given.count:
         return None, "magnitudes fall as 1/f: no images were given"
     preprocess, _ = inputs.preprocess_of(net)
-    numbers = np.random.default_rng(seed).permutation(given.count)[:SPECTRA]
-    seen = [preprocess(given.images(int(n))) for n in numbers]
+    seen: list[Any] = []
+    for number in np.random.default_rng(seed).permutation(given.count):
+        if len(seen) == SPECTRA:
+            break
+        with contextlib.suppress(DataError):  # the collection lists what it skipped
+            seen.append(preprocess(given.images(int(number))))
+    if not seen:
+        raise DataError("the spectrum of a collection", f"none of its {given.count} images can be read",
+                        "look at the skipped images")
     spread = [np.broadcast_to(np.reshape(v, (-1, 1, 1)), (len(seen[0]), 1, 1)) for v in (preprocess.mean, preprocess.std)]
     shown = np.stack([(x * spread[1] + spread[0]) / preprocess.range for x in seen])
     shown = shown[:, ::-1] if preprocess.channels == "BGR" else shown
@@ -122,6 +143,32 @@ def magnitude_of(net: Network, given: Given, size: tuple[int, int], seed: int) -
     if cut.shape[2:] != size:
         return None, "magnitudes fall as 1/f: the pictures are larger than the given images"
     return spectrum(cut), f"Fourier magnitudes of {len(seen)} images, seed {seed}"
+
+
+def elsewhere(net: Network, one: Asked, given: Given, size: tuple[int, int]) -> Objective:
+    """The unit where the strongest real image excites it: near the border padding counts, and the middle has none.
+
+    Only on the network's own canvas, and for a unit that was asked for in the middle; else the objective as it is.
+    """
+    goal, shape = one.objective, map_of(net[one.layer])
+    if size != tuple(net.input_shape[2:]) or shape is None or not isinstance(goal, Neuron) or goal.position:
+        return goal
+    at = given.strongest_at(one.layer, goal.unit)
+    return goal if at is None else replace(goal, position=tuple(int(i) for i in np.unravel_index(at, shape)))
+
+
+def judged(net: Network, each: Sequence[Asked], images: Tensor, read: Reading, given: Given) -> dict[str, Any]:
+    """How strongly the units respond, beside real images; nothing where not every picture is of one unit."""
+    if any(one.unit is None for one in each):
+        return {}
+    layer, units = each[0].layer, [one.unit or 0 for one in each]
+    signs = np.array([one.sign for one in each])
+    values: dict[str, Any] = {"response": responses(net, layer, units, signs.tolist(), images, read)}
+    real = given.extremes(layer)
+    if real is not None:
+        values["strongest"] = np.where(signs > 0, real[1][units], real[0][units])
+        values["converged"] = signs * values["response"] >= signs * values["strongest"]
+    return values
 
 
 def words_of(found: Found, names: Sequence[str]) -> list[str]:

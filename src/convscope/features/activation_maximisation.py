@@ -8,23 +8,37 @@ See `convscope.synthesis` for the parts: objective × image × shake × loop.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from convscope import inputs
+from convscope.errors import UsageError
 from convscope.features._given import NOTHING, Given
-from convscope.features._making import Asked, asked_units, canvas_of, colours_of, magnitude_of, words_of
+from convscope.features._making import (
+    Asked,
+    asked_units,
+    between,
+    canvas_of,
+    colours_of,
+    elsewhere,
+    judged,
+    magnitude_of,
+    words_of,
+)
 from convscope.fields import param, validate
 from convscope.network import Network
 from convscope.results import Picture
 from convscope.synthesis.image import Image, Reading
 from convscope.synthesis.loop import Ascent, Wanted
 from convscope.synthesis.objective import Spread, Sum
-from convscope.synthesis.response import responses, tiles
+from convscope.synthesis.response import tiles
 from convscope.synthesis.shake import LUCID
+
+WAY = 6  # pictures from one unit to another, at least
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,9 @@ class ActivationMaximisation:
     same over real images, and 'converged', whether the picture is stronger. Same seed, same bits.
 
     Misleads where it has not converged, and about what a unit *needs*: many images excite it, this is one; `variants` shows
-    more. Errors: UsageError for a layer without units or a network that reads no images, UnknownName. Source: Erhan et al.
+    more. `frames` shows one picture coming about, or with `towards` the way from one unit to another, (1 − t)·a + t·b, from
+    the same start each. Errors: UsageError for a layer without units, a network that reads no images, or frames of several
+    pictures; UnknownName. Source: Erhan et al.
     2009; Olah, Mordvintsev, Schubert 2017; Fel et al. 2023 (basis='phase').
 
     >>> ActivationMaximisation(steps=64).objective
@@ -56,6 +72,9 @@ class ActivationMaximisation:
     colours: str = param("own", "'own': of the given images, else ImageNet's for three channels",
                          choices=("own", "imagenet", "independent"))
     variants: int = param(1, "pictures for each unit, told to differ", low=1, high=32)
+    towards: str = param("", "another unit: the pictures on the way to it")
+    frames: int = param(1, "pictures of the way, the last one included, for an animation; towards a unit: 6 or more", low=1)
+    again: int = param(2, "further starts for a picture that stays below the strongest real image", low=0, high=20)
     raw: bool = param(True, "grow what the activation function is given, not what it gives")
     most: int = param(16, "units of a layer at most", low=1)
     batch: int = param(8, "pictures computed together", low=1)
@@ -69,43 +88,69 @@ class ActivationMaximisation:
         preprocess, assumed = inputs.preprocess_of(net)
         nets = (net, *given.more.get("against", ()))
         asked, left = asked_units(nets, target, unit=self.objective, raw=self.raw, sign=self.sign, most=self.most)
+        if self.towards:
+            self._one(asked)
+            asked = between(nets, asked[0], self.towards, max(WAY, self.frames), unit=self.objective, raw=self.raw)
+        elif self.frames > 1:
+            self._one(asked)
         size, said = canvas_of(net, asked, self.size, self.objective == "neuron")
         colours = colours_of(net, given, self.colours)
         magnitude, whose = magnitude_of(net, given, size, self.seed) if self.basis == "phase" else (None, "")
         image, read = Image(self.basis, size, colours, magnitude=magnitude), Reading(preprocess, net.input_shape[1])
-        ascent = Ascent(nets, image, read, LUCID.times(self.shake), self.steps, self.rate, self.seed, self.batch)
+        every = -(-self.steps // self.frames) if self.frames > 1 and not self.towards else 0
+        ascent = Ascent(nets, image, read, LUCID.times(self.shake), self.steps, self.rate, self.seed, self.batch, every)
         found = ascent([self._wanted(one) for one in asked], given.progress)
         each = [one for one in asked for _ in range(self.variants)]
         names = [one.name + (f" #{i + 1}" if self.variants > 1 else "") for one in asked for i in range(self.variants)]
-        values = self._judged(net, each, found.images, read, given)
-        values["score"] = found.scores[-1].double().cpu().numpy()
+        said_of, made, scores = words_of(found, names), found.images, found.scores[-1]
+        if every:
+            steps = [*range(every, self.steps, every), self.steps]
+            each, names = each * len(steps), [f"step {step}" for step in steps]
+            made = torch.cat([*found.frames[: len(steps) - 1], found.images])
+            scores = found.scores[[step - 1 for step in steps], 0]
+        values, tried = judged(net, each, made, read, given), ""
+        if "converged" in values and not every and self.variants == 1:
+            made, values, tried = self._again(net, asked, made, values, ascent, given)
+        if not tried:
+            values["score"] = scores.double().cpu().numpy()
         weak = [name for name, good in zip(names, values.get("converged", ()), strict=False) if not good]
         notes = [
-            left, said, colours.source, whose, assumed, *words_of(found, names),
+            left, said, tried, colours.source, whose, assumed, *said_of,
             f"not converged, weaker than a real image: {', '.join(weak[:5])}{' …' if len(weak) > 5 else ''}" if weak else "",
-            f"computed in batches of {self.batch}" if len(each) > self.batch else "",
+            f"computed in batches of {self.batch}" if len(found.images) > self.batch else "",
         ]  # fmt: skip
-        return Picture(tiles=tiles(found.images), units=tuple(names), title=f"what excites {target}", scale="rgb",
+        return Picture(tiles=tiles(made), units=tuple(names), title=f"what excites {target}", scale="rgb",
                        values=values, notes=tuple(note for note in notes if note), origin=net.origin(self, seed=self.seed))
+
+    def _one(self, asked: Sequence[Asked]) -> None:
+        """Frames and ways are of one picture."""
+        if len(asked) * self.variants != 1:
+            raise UsageError(f"frames of {len(asked) * self.variants} pictures", "an animation shows one",
+                             "name one unit, one sign, one variant")
 
     def _wanted(self, one: Asked) -> Wanted:
         """The objective, and for several variants how unlike they shall be."""
         if self.variants == 1 or not one.layer:
-            return Wanted(one.name, one.objective, self.variants)
+            return Wanted(one.start or one.name, one.objective, self.variants)
         (place, *_) = one.objective.places()
         return Wanted(one.name, Sum((one.objective, Spread(place.layer)), (1.0, 1.0)), self.variants)
 
-    def _judged(
-        self, net: Network, each: Sequence[Asked], images: Tensor, read: Reading, given: Given
-    ) -> dict[str, Any]:
-        """How strongly the units respond, beside real images; nothing where not every picture is of one unit."""
-        if any(one.unit is None for one in each):
-            return {}
-        layer, units = each[0].layer, [one.unit or 0 for one in each]
-        signs = np.array([one.sign for one in each])
-        values: dict[str, Any] = {"response": responses(net, layer, units, signs.tolist(), images, read)}
-        real = given.extremes(layer)
-        if real is not None:
-            values["strongest"] = np.where(signs > 0, real[1][units], real[0][units])
-            values["converged"] = signs * values["response"] >= signs * values["strongest"]
-        return values
+    def _again(
+        self, net: Network, asked: Sequence[Asked], made: Tensor, values: dict[str, Any], ascent: Ascent, given: Given
+    ) -> tuple[Tensor, dict[str, Any], str]:
+        """Pictures below the strongest real image from other starts, at its place; the better one stays."""
+        first = int((~values["converged"]).sum())
+        for attempt in range(1, self.again + 1):
+            weak = np.flatnonzero(~values["converged"]).tolist()
+            if not weak:
+                break
+            filled = weak + weak[-1:] * (min(self.batch, len(asked)) - len(weak))  # one batch size, one rounding
+            wanted = [Wanted(asked[i].name, elsewhere(net, asked[i], given, ascent.image.size)) for i in filled]
+            found = replace(ascent, seed=self.seed + attempt)(wanted, given.progress).images[: len(weak)]
+            other = judged(net, [asked[i] for i in weak], found, ascent.read, given)
+            for i, image, response in zip(weak, found, other["response"], strict=True):
+                if asked[i].sign * (response - values["response"][i]) > 0:
+                    made[i], values["response"][i] = image, response
+            values |= judged(net, asked, made, ascent.read, given)
+        said = f"{first} of {len(asked)} stayed below the strongest real image at first: grown again"
+        return made, values, said if first and self.again else ""

@@ -26,8 +26,8 @@ from convscope.results import Layer
 ANY_SIZE = frozenset((
     "conv1d", "conv2d", "conv3d", "constant_pad_nd", "reflection_pad2d", "replication_pad2d",
     "max_pool2d", "max_pool2d_with_indices", "avg_pool2d", "mean", "_native_batch_norm_legit_no_training",
-    "relu", "relu_", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus", "sigmoid", "tanh", "hardtanh", "hardswish",
-    "hardsigmoid", "prelu", "_prelu_kernel", "clamp",
+    "relu", "relu_", "relu6", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus", "sigmoid", "tanh", "hardtanh",
+    "hardswish", "hardsigmoid", "prelu", "_prelu_kernel", "selu", "celu", "clamp", "clamp_min",
     "add", "add_", "sub", "mul", "div", "neg", "exp", "sqrt", "rsqrt", "pow", "cat",
     "clone", "alias", "dropout", "getitem", "sym_size", "squeeze", "unsqueeze",
 ))  # fmt: skip

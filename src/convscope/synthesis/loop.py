@@ -63,6 +63,7 @@ class Ascent:
     batch: int = 8
     every: int = 0  # keep a frame every so many steps; 0: none
     start: Tensor | None = None  # (1, C, H, W) within 0 … 1: what to start from
+    settle: float = 0.25  # the last share of the steps, in which the moves shrink to nothing: a picture is shown unmoved
 
     def __call__(self, wanted: Sequence[Wanted], progress: Progress | None = None) -> Found:
         """All pictures, one after the other as `wanted` names them."""
@@ -108,7 +109,8 @@ class Ascent:
         reached = torch.zeros(len(generators), dtype=torch.bool)
         recovered = torch.zeros(len(generators), dtype=torch.bool)
         for step in range(1, self.steps + 1):
-            maps = torch.stack([self.shake.draw(g, self.image.size) for g in generators])
+            shake = self.shake.times(min(1.0, (self.steps - step) / max(self.settle * self.steps, 1)))
+            maps = torch.stack([shake.draw(g, self.image.size) for g in generators])
             score, gradient = self._gradient(cuts, group, theta, maps)
             arrives = gradient.flatten(1).abs().amax(1) > 0
             if step <= RECOVERY and not arrives.all():

@@ -40,8 +40,21 @@ def _relu(x: Tensor) -> Any:
     return _Redirected.apply(x, 0.0, float("inf"))
 
 
-def _clamp(x: Tensor, low: float = -1.0, top: float = 1.0) -> Any:
+def _relu6(x: Tensor) -> Any:
+    return _Redirected.apply(x, 0.0, 6.0)
+
+
+def _hardtanh(x: Tensor, low: float = -1.0, top: float = 1.0) -> Any:
     return _Redirected.apply(x, float(low), float(top))
+
+
+def _clamp(x: Tensor, min: float | None = None, max: float | None = None) -> Any:
+    infinite = float("inf")
+    return _Redirected.apply(x, -infinite if min is None else float(min), infinite if max is None else float(max))
+
+
+_TWINS = {"relu": _relu, "relu_": _relu, "relu6": _relu6, "relu6_": _relu6, "hardtanh": _hardtanh, "hardtanh_": _hardtanh,
+          "clamp": _clamp, "clamp_": _clamp, "clamp_min": _clamp, "clamp_min_": _clamp}
 
 
 def redirected(graph: GraphModule) -> GraphModule:
@@ -49,8 +62,7 @@ def redirected(graph: GraphModule) -> GraphModule:
     twin = torch.fx.Graph()
     twin.output(twin.graph_copy(graph.graph, {}))
     for node in twin.nodes:
-        if node.op == "call_function" and layers.op_name(node) in ("relu", "relu_"):
-            node.target = _relu
-        elif node.op == "call_function" and layers.op_name(node) in ("hardtanh", "hardtanh_"):
-            node.target = _clamp
+        numbers = not any(isinstance(limit, torch.fx.Node) for limit in node.args[1:])  # clamp may take tensors
+        if node.op == "call_function" and layers.op_name(node) in _TWINS and numbers:
+            node.target = _TWINS[layers.op_name(node)]
     return GraphModule(torch.nn.Module(), twin)
