@@ -163,3 +163,14 @@ def test_bad_images_are_counted_and_named(tmp_path: Path) -> None:
     assert page["skipped"][0]["reason"]
     assert page["count"] == 5
     assert read(tmp_path / "atlas", "layer/2")["count"] == 4
+
+
+def test_the_command_line_knows_every_setting_and_its_default() -> None:
+    from dataclasses import fields
+
+    from convscope.atlas import Settings
+    from convscope.cli_collections import SETTINGS, atlas
+
+    assert {field.name for field in fields(Settings)} == set(SETTINGS)
+    options = {option.name: option for option in atlas.params}
+    assert {name: options[name].default for name in SETTINGS} == {name: getattr(Settings(), name) for name in SETTINGS}

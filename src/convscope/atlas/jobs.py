@@ -22,6 +22,7 @@ from convscope.atlas.plain import plain
 from convscope.atlas.work import Work
 from convscope.errors import ConvscopeError
 
+FORMAT = 2  # of what a job keeps: jobs of another format are made anew
 Made = tuple[dict[str, Any], dict[str, bytes]]  # plain values, and pictures by file name
 
 
@@ -54,7 +55,7 @@ def found(work: Work, job: Job) -> dict[str, Any] | None:
 
 
 def stamp(work: Work, job: Job) -> str:
-    return f"{work.net.print}|{work.record.facts.collection}|{job.settings}"
+    return f"{FORMAT}|{work.net.print}|{work.record.facts.collection}|{job.settings}"
 
 
 def do(work: Work, jobs: Sequence[Job], deadline: float | None) -> int:

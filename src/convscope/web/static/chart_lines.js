@@ -13,7 +13,8 @@
    * @param {Array<{name: string, values: Array<?number>, quiet?: boolean}>} series a quiet one is dashed @param {{low?: number, high?: number, label: string}} how
    */
   function lines(names, series, how) {
-    const [width, height, left, right, top, bottom] = [920, 260, 44, 16, 12, 74];
+    const bottom = 22 + Math.min(52, 5 * Math.max(...names.map((name) => short(name).length)));
+    const [width, height, left, right, top] = [920, 186 + bottom, 44, 16, 12];
     const all = series.flatMap((one) => one.values).filter((v) => format.known(v));
     const [low, high] = [how.low ?? Math.min(0, ...all), how.high ?? Math.max(...all, 1e-9)];
     const x = (i) => left + ((width - left - right) * (names.length === 1 ? 0.5 : i / (names.length - 1)));
