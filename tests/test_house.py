@@ -91,6 +91,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "judging",
         "mechanics_maps",
         "mechanics_page",
+        "projections",
         "session",
         "training",
     ),

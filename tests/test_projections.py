@@ -63,6 +63,9 @@ def test_a_projection_lies_where_its_image_lies(tmp_path: Path) -> None:
     found = projected(study, "1", 0, 4)
     assert found.tiles.shape == (8, 3, 3, 3)
     assert found.columns % 2 == 0  # pairs stay side by side
+    assert next(iter(found.values)) == "value"  # what a drawing writes below each
+    assert found.origin.method == "TopImages(unit=0, k=4, crop=True), Deconvnet(overlap='add')"
+    assert sum("no max pooling lies below" in note for note in found.notes) == 1
     limit = 20 * 20.0
     assert found.values["limit"] == pytest.approx(np.full(8, limit))
     for i, (y, x) in enumerate(spots):
@@ -117,6 +120,8 @@ def test_it_is_the_deconvnet_of_each_image(name: str, layer: str) -> None:
         outside = heat.copy()
         outside[:, y0:y1, x0:x1] = 0
         assert not outside.any()
+    below = name in ("plain", "non_square", "ceil_pool")  # these have a max pooling below the layer
+    assert any("no max pooling lies below" in note for note in found.notes) == (not below)
     limit = max(float(np.abs(heat).max()) for heat in heats) or 1.0
     assert found.values["limit"][0] == pytest.approx(limit)
     for i, heat in enumerate(heats):

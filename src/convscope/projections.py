@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from convscope.results import Picture
 from convscope.run import target
 
 ELSEWHERE = ("starts at", "preprocessing not given")  # the place is in `values`; no image is drawn under a projection
+ALIKE = "no max pooling lies below: in a network of ReLUs the projections then differ by strength and at the border only"
 GREY = 127.5  # what zero is drawn as; a projection goes as far to black as to white
 
 
@@ -40,13 +42,16 @@ def projected(study: Study, layer: str, unit: int, k: int = 9, overlap: str = "a
         place = f"@{y},{x}" if placed else ""
         heat = method(study.net, read, target(study.net, f"{layer}/{unit}{place}", read))
         heats.append(_shown(heat.values[0], study.preprocess))
+        if str(heat.proof.get("max poolings with switches", "0 of 0")).startswith("0 "):
+            notes.append(ALIKE)
         notes += [_said(note, int(image)) for note in heat.notes if not note.startswith(ELSEWHERE)]
     limit = max(float(np.abs(heat).max()) for heat in heats) or 1.0
     size = map_of(found)
     positions = top.values["y"] * (1 if size is None else size[-1]) + top.values["x"]
     projections = [cut(found, int(p), _painted(heat / limit)) for p, heat in zip(positions, heats, strict=True)]
     tiles = np.stack([tile for pair in zip(top.tiles, projections, strict=True) for tile in pair])
-    values = {name: np.repeat(column, 2) for name, column in top.values.items()}
+    order = ("value", *(name for name in top.values if name != "value"))  # the first is what a drawing writes below
+    values = {name: np.repeat(top.values[name], 2) for name in order}
     channels = heats[0].shape[0]
     drawn = "" if channels == study.net.input_shape[1] else f"; {channels} of {study.net.input_shape[1]} channels are drawn"
     names = tuple(name for one in top.units for name in (one, f"{one} projected"))
@@ -55,7 +60,7 @@ def projected(study: Study, layer: str, unit: int, k: int = 9, overlap: str = "a
                    values=values | {"limit": np.full(len(tiles), limit)},
                    notes=(*top.notes, f"projections: mid-grey is 0, black and white are ∓{limit:.3g} on all of them{drawn}",
                           *dict.fromkeys(notes)),
-                   origin=study.origin(f"{top.origin.method}, {method!r}"))
+                   origin=dataclasses.replace(top.origin, method=f"{top.origin.method}, {method!r}"))
 
 
 def _said(note: str, image: int) -> str:

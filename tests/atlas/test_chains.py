@@ -1,7 +1,8 @@
 """Which layers speak of the same units, and in what order the units come.
 
-Turns red: in `chains.principals`, follow `layer.parents[-1]` of sums too (test_no_wrong_sibling); in `_last`, drop the count
-of the readers (test_a_norm_that_is_not_the_only_reader); in `ranking`, leave `dead` out of the sort (test_dead_units).
+Turns red: in `chains.principals`, follow the first parent of every operator (test_chains); in `_last`,
+drop the count of the readers (test_a_norm_that_is_not_the_only_reader); in `ranking`, leave `dead` out of the sort
+(test_dead_units).
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ import convscope as cs
 from convscope import actions, registry
 from convscope.atlas import long_work, of_layers
 from convscope.errors import ConvscopeError
+from convscope.results import Picture, Table
 from tests.atlas.small import UNITS, atlas, images, kept, net, read, times
 
 KINDS = set(long_work.UNIT_KINDS)
@@ -85,11 +86,13 @@ def test_the_page_says_what_the_methods_say(steps: dict[str, Any]) -> None:
     assert session.predict(few[3]).columns["output"].shape == (2,)
     record = out / "record"
     table = cs.study(network, few, record, "1", "ablation", unit=7, most=4)
+    assert isinstance(table, Table)
     change = dict(zip(table.columns["class"].tolist(), table.columns["change"].tolist(), strict=True))
     effects = units["7"]["effects"]
     assert dict(effects["falls"] + effects["rises"]) == pytest.approx({k: v for k, v in change.items() if v}, rel=1e-4)
     assert effects["mean"] == pytest.approx(np.abs(list(change.values())).mean(), rel=1e-4)
     shown = cs.study(network, few, record, "1", "top-images", project=True, unit=7, k=4)
+    assert isinstance(shown, Picture)
     assert units["7"]["projections"]["image"] == shown.values["image"][::2].tolist()
     assert units["7"]["projections"]["value"] == pytest.approx(shown.values["value"][::2], rel=1e-4)
     fed = registry.load("features", "connections")(most=6)(network, "1/7")
@@ -99,6 +102,7 @@ def test_the_page_says_what_the_methods_say(steps: dict[str, Any]) -> None:
     from convscope.responses.dissection import sentence
 
     names = cs.study(network, few, record, "1", "dissection")
+    assert isinstance(names, Table)
     assert units["7"]["names"]["text"] == sentence(names, 7)
     tally = Record(record).tally("1")
     made = units["7"]["pictures"]
@@ -121,10 +125,12 @@ def test_curves_are_the_layers_numbers(steps: dict[str, Any]) -> None:
     at = depth["layers"].index("4")
     record = steps["out"] / "record"
     probe = cs.study(net(), images(), record, "4", "probe")
+    assert isinstance(probe, Table)
     assert curves["probe"]["values"][at] == pytest.approx(probe.columns["accuracy"][0], rel=1e-4)
     assert curves["probe"]["beside"]["values"][at] == pytest.approx(0.5)
     assert "n = 24; the network itself may have been trained on them" in curves["probe"]["meaning"]
     sparse = cs.study(net(), images(), record, "4", "sparsity")
+    assert isinstance(sparse, Table)
     assert curves["sparsity"]["values"][at] == pytest.approx(np.nanmean(sparse.columns["sparseness"]), rel=1e-4)
     matrix = np.array(depth["cka"]["values"], float)
     assert np.diag(matrix) == pytest.approx(1, abs=1e-4)

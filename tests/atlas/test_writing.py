@@ -23,7 +23,7 @@ from convscope.results import Heatmap, Table
 SHORT: dict[str, Any] = {"features": "none", "studies": False}  # the long work has tests of its own
 
 
-def module(seed: int = 0) -> nn.Module:
+def module(seed: int = 0) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(

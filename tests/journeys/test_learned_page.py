@@ -1,7 +1,7 @@
 """What units and layers have learned, in a real browser: an atlas of our own making, from disk, in both themes, and narrow.
 
 Mutations that turn these red, tried one by one: `rotate` -> `rotation` in KINDS of page_depth.js (test_the_depth_page);
-`[made.part]` -> `[0]` left out in unit_learned.js (test_every_page); `ctx.network.long_work ?` taken out of page_depth.js
+`made.part` misspelt in unit_learned.js (test_every_page); `ctx.network.long_work ?` taken out of page_depth.js
 (test_an_older_atlas).
 """
 
@@ -181,6 +181,19 @@ def test_the_about_page_lists_what_is_missing(browser: Any, tmp_path: Path) -> N
     page = tab.open("#/depth")
     assert "Not all was made yet: " in page.inner_text("main")
     assert page.locator("svg.chart").count() == 0
+    context.close()
+    assert tab.troubles == []
+
+
+def test_served_it_says_the_same(browser: Any, live: str) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    tab = Tab(context, live)
+    page = tab.open("#/unit/4/1", "")
+    assert tab.at("made").locator("figure").count() == 2
+    tab.until("() => [...document.querySelectorAll('[data-testid=made] .tile')].every(t => t.style.backgroundImage)")
+    assert page.locator(".missing").count() == 0
+    tab.open("#/depth", "")
+    assert tab.at("matrix").count() == 1
     context.close()
     assert tab.troubles == []
 
