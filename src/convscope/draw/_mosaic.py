@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE, LARGEST = 7.2, 0.9  # inches: of the drawing, and of a cell
+COARSE = 24  # px: cells of fewer have a line between them
 READABLE = 0.45  # inches: smaller cells carry no words
 
 
@@ -44,6 +45,11 @@ def figure(result: Picture) -> Figure:
     ax = paper.picture(raster.sheet(result.tiles, columns, gap=0), 0, 0, columns * cell, rows * tall)
     for spine in ax.spines.values():
         spine.set_visible(True)
+    if wide < COARSE:  # a few pixels, in which the eye would find no border
+        for row in range(1, rows):
+            ax.axhline(row * high - 0.5, color="white", linewidth=1)
+        for column in range(1, columns):
+            ax.axvline(column * wide - 0.5, color="white", linewidth=1)
     named = result.values.get("class")
     if named is not None and cell >= READABLE:
         outline = [withStroke(linewidth=1.6, foreground="white")]

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,17 +15,27 @@ from numpy.typing import NDArray
 from convscope import chance
 
 Array = NDArray[np.float64]
+Progress = Callable[[int, int, str], None]
+EXAGGERATED, EVERY = 250, 25  # steps with exaggerated attraction, before the others; steps between two reports
 ENDS = (1.0, 99.0)  # percentiles: points beyond lie in the outermost cells
 
 
-def embedded(reduced: Array, perplexity: float, iterations: int, seed: int) -> Array:
-    """(N, 2) from principal components (N, k), in one thread: its sums depend on how many there are."""
+def embedded(reduced: Array, perplexity: float, iterations: int, seed: int, progress: Progress | None = None) -> Array:
+    """(N, 2) from principal components (N, k), in one thread: its sums depend on how many there are.
+
+    `progress(done, total, of what)` is told every 25 steps, and may raise to stop.
+    """
     with chance.kept():
         from openTSNE import TSNE as Embedding
 
     start = reduced[:, :2] * (1e-4 / reduced[:, 0].std())  # small, so that the first steps are even
     settings: dict[str, Any] = {"perplexity": perplexity, "n_iter": iterations, "random_state": seed}
-    embedding = Embedding(**settings, n_jobs=1, neighbors="exact", initialization=start, verbose=False)
+    if progress is not None:
+        done = itertools.count(EVERY, EVERY)
+        tell = lambda *_: progress(next(done), EXAGGERATED + iterations, "t-SNE")  # noqa: E731 - None: go on
+        settings |= {"callbacks": tell, "callbacks_every_iters": EVERY}
+    embedding = Embedding(**settings, n_jobs=1, neighbors="exact", initialization=start, verbose=False,
+                          early_exaggeration_iter=EXAGGERATED)
     return np.array(embedding.fit(reduced))
 
 

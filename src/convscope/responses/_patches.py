@@ -2,7 +2,7 @@
 
     a[n, p] (U,)            p drawn at random, each image by a generator of its own: `seed` and the image's number
     S = (C + λI)⁻¹          C = mean a aᵀ, λ = ridge · mean eigenvalue of C: takes away what directions have in common
-    G[k] = mean_{n, p} ∂z_k/∂a[n, p];   ⟨v, G[k]⟩: what one position with v adds to the score of class k, to first order
+    G[k] = mean_{n, p} ∂z_k/∂a[n, p];   ⟨v, G[k]⟩: what v at one position adds to the score of class k, to first order
 
 Sources: Olah et al. 2018 (linear attribution); Carter et al. 2019 (vectors of random positions, directions whitened).
 """
@@ -104,13 +104,13 @@ def slopes(study: Study, layer: str, images: Numbers, classes: Numbers) -> Array
     return (total / count).numpy()
 
 
-def argued(study: Study, layer: str, images: Numbers, means: Array) -> tuple[dict[str, NDArray[Any]], str]:
-    """'class' that each mean (M, U) argues for, 'argues': by how much more than for the mean class; how it was found."""
+def argued(study: Study, layer: str, images: Numbers, directions: Array) -> tuple[dict[str, NDArray[Any]], str]:
+    """'class' that each direction (M, U) argues for, 'argues': how much more than for the mean class; and how."""
     classes, left = frequent(study, images)
     slope = slopes(study, layer, images, classes)
     if slope is None:
         return {}, f"the output does not depend on {layer}: no classes"
-    scores = means @ slope.T
+    scores = directions @ slope.T
     names = np.array([run.class_name(study.net, int(k)) for k in classes], np.str_)
     said = f"classes by slopes averaged over {len(images):,} images and all positions" + (f"; {left}" if left else "")
     return {"class": names[scores.argmax(1)], "argues": scores.max(1) - scores.mean(1)}, said

@@ -38,9 +38,9 @@ class ActivationAtlas:
 
     Tiles (grid², H, W, 3) uint8, row by row from the top, each a picture made for the mean of the vectors in its cell; white
     where there are fewer than `least`. Units: 'row,column'. `values`: 'count' of vectors in the cell; 'density', their
-    share of all; 'class' whose score a position with the mean raises most above the mean class, to first order, and
-    'argues', by how much; 'cosine' between the mean and what the picture brings about, at best 1; 'image' and
-    'position', the vector nearest to the mean. Empty cells have −1, NaN or no words.
+    share of all; 'class' whose score rises most, to first order, when one position holds this mean instead of the mean of
+    all vectors, and 'argues', by how much more than the mean class's; 'cosine' between the mean and what the picture
+    brings about, at best 1; 'image' and 'position' of the vector nearest to the mean. Empty cells: −1, NaN, no words.
 
     Misleads: the means of a cell need not occur on any image; neighbours are alike, but far cells may be too; a class argued
     for is no class decided on. Errors: UsageError, DataError, UnknownName. Source: Carter et al. 2019.
@@ -76,7 +76,7 @@ class ActivationAtlas:
         area = canvas_of(study, layer, self.size, self.seed)
         images, told = self._images(study)
         found, dead = answering(sampled(study, layer, images, self.positions, self.seed))
-        points, how = self._points(found.vectors, layer)
+        points, how = self._points(found.vectors, layer, progress)
         where = cells(points, self.grid)
         count = np.bincount(where, minlength=self.grid**2)
         drawn = np.flatnonzero(count >= self.least)
@@ -91,7 +91,7 @@ class ActivationAtlas:
         sheet[drawn] = made
         values: dict[str, Any] = {"count": count, "density": count / len(where)}
         looked = np.sort(np.random.default_rng(self.seed).permutation(images)[: self.judged])
-        said, judged = argued(study, layer, looked, means)
+        said, judged = argued(study, layer, looked, means - found.vectors.mean(0))
         said |= {"cosine": area.cosine(pictures, means)} | nearest(found, where, drawn, means)
         values |= {name: spread(drawn, len(count), v) for name, v in said.items()}
         few, none = int(((count > 0) & (count < self.least)).sum()), int((count == 0).sum())
@@ -113,7 +113,7 @@ class ActivationAtlas:
         chosen = np.sort(np.random.default_rng(self.seed).choice(usable, self.images, replace=False))
         return chosen, f"sampled: {self.images:,} of {len(usable):,} images"
 
-    def _points(self, vectors: Array, layer: str) -> tuple[Array, str]:
+    def _points(self, vectors: Array, layer: str, progress: Progress | None) -> tuple[Array, str]:
         """(M, 2), from the directions of the vectors; and how."""
         if len(vectors) < FEWEST:
             raise DataError(f"an atlas of {len(vectors)} vectors says nothing", f"{layer} must answer at {FEWEST} positions",
@@ -124,7 +124,7 @@ class ActivationAtlas:
         if self.layout == "pca":
             return reduced[:, :2], f"laid out by two principal components of directions ({shares[:2].sum():.0%} of variance)"
         perplexity = min(PERPLEXITY, (len(vectors) - 1) / 3)
-        return (embedded(reduced, perplexity, self.iterations, self.seed),
+        return (embedded(reduced, perplexity, self.iterations, self.seed, progress),
                 f"laid out by t-SNE of directions, perplexity {perplexity:.3g}, {self.iterations} iterations")
 
     def _pictures(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from convscope.errors import DataError
 from convscope.fields import param, validate
 from convscope.responses._components import components
-from convscope.responses._embedded import embedded
+from convscope.responses._embedded import Progress, embedded
 from convscope.responses._study import Study
 from convscope.results import Cloud
 
@@ -42,8 +42,8 @@ class TSNE:
     def __post_init__(self) -> None:
         validate(self)
 
-    def __call__(self, study: Study, layer: str) -> Cloud:
-        """The map of the collection in the layer at this address."""
+    def __call__(self, study: Study, layer: str, progress: Progress | None = None) -> Cloud:
+        """The map of the collection in the layer at this address; `progress(done, total, of what)` may raise to stop."""
         vectors, index, notes = study.vectors(layer, self.most, self.seed)
         if len(index) < FEWEST:
             raise DataError(f"t-SNE of {len(index)} images says nothing", f"it needs at least {FEWEST}",
@@ -57,7 +57,7 @@ class TSNE:
                             "choose another layer")
         if vectors.shape[1] > COMPONENTS:
             notes = (*notes, f"on the first {COMPONENTS} principal components ({shares.sum():.0%} of variance)")
-        points = embedded(reduced, perplexity, self.iterations, self.seed)
+        points = embedded(reduced, perplexity, self.iterations, self.seed, progress)
         return Cloud(points=points, ids=tuple(study.record.ids[i] for i in index), labels=study.record.labels[index],
                      classes=study.record.classes, title=f"t-SNE of {layer}", axes=("no unit", "no unit"),
                      notes=(*notes, f"perplexity {perplexity:.3g}, {self.iterations} iterations, seed {self.seed}"),
