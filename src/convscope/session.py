@@ -148,6 +148,27 @@ class Session:
         x = torch.from_numpy(np.ascontiguousarray(self.preprocess(self.pixels(image))))[None]
         return self._bench.answer(self.network.check_input(x), question)
 
+    @functools.cached_property
+    def _study(self) -> Any:
+        """The sweep of the atlas with its network and images."""
+        from convscope.record import Record
+        from convscope.responses._study import Study
+
+        return Study(Record(self.folder / "record"), self.network, self.collection, self.preprocess)
+
+    def map(self, layer: str, progress: Callable[[int, int], None], keep: Callable[[dict[str, Any]], None]) -> None:
+        """The map of the collection in a layer; handed to `keep` with PCA, then with t-SNE too, as data 'map' holds it."""
+        from convscope.atlas import of_images
+
+        settings = self.about["settings"]
+        of_images.maps(self._study, layer, settings["points"], settings["seed"], progress, keep)
+
+    def alike(self, image: int, layer: str) -> dict[str, Any]:
+        """The images of the collection that are nearest to one of them in a layer."""
+        from convscope.atlas import of_images
+
+        return of_images.alike(self._study, image, layer)
+
     def image_page(self, image: Any) -> dict[str, Any]:
         """The page of one image, its pictures as bytes under 'files'."""
         index = image if isinstance(image, int) else "upload"

@@ -66,8 +66,8 @@ def write(
     for at, index in enumerate(shown):
         _image_page(work, index)
         report(at + 1, len(shown), "image pages")
-    mechanics = _mechanics(work, shown)
-    put(out, "collection", pages.collection_page(work, thumbs, shown, assumed) | {"mechanics": mechanics})
+    asides = {"mechanics": _mechanics(work, shown), "alike": _alike(work, shown)}
+    put(out, "collection", pages.collection_page(work, thumbs, shown, assumed) | asides)
     made = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "versions": trace.origin.versions,
@@ -166,6 +166,19 @@ def _image_page(work: Work, index: int) -> None:
             file.write(content)
     put(work.out, f"image/{index}", page)
     stamp.write_text(work.net.print)
+
+
+def _alike(work: Work, shown: list[int]) -> dict[str, Any]:
+    """Write `data/alike/INDEX.js` for every image that has a page; in which layers, and in which others one may ask."""
+    from convscope.atlas import of_images
+    from convscope.responses._study import Study
+
+    study = Study(work.record, work.net, work.collection, work.preprocess)
+    layers = of_images.kept_layers(study, work.map_layer, len(shown))
+    for at, index in enumerate(shown):
+        put(work.out, f"alike/{index}", of_images.alike_page(study, index, layers))
+        work.report(at + 1, len(shown), "nearest images")
+    return {"layers": layers, "embedded": work.record.facts.embed, "usual": work.map_layer}
 
 
 def _mechanics(work: Work, shown: list[int]) -> dict[str, Any]:

@@ -136,6 +136,26 @@ class Desk:
         image = self.image(asked["image"])
         return self.worker.ask(lambda: finite(self.session.mechanics(image, asked)))
 
+    def map(self, asked: dict[str, Any]) -> Job:
+        """Queue the map of the collection in a layer; the job's result grows: with PCA, then with t-SNE too."""
+        layer = asked["layer"]
+        pages: list[Any] = []
+
+        def work(report: Report) -> list[Any]:
+            report(0, 1)
+            self.session.map(layer, report, lambda page: pages.append(finite(page)))
+            return pages
+
+        return self.worker.submit(work, pages)
+
+    def alike(self, asked: dict[str, Any]) -> Future[Any]:
+        """The images nearest to one of the collection's in a layer."""
+        image, layer = self.image(asked["image"]), asked["layer"]
+        if not isinstance(image, int):
+            raise UsageError("which images are most like an upload", "only images that were swept are compared",
+                             "ask about an image of the collection")
+        return self.worker.ask(lambda: finite(self.session.alike(image, layer)))
+
     def upload(self, content: bytes) -> Future[Any]:
         """Decode a picture and ask the network what it sees."""
 

@@ -9,6 +9,8 @@ POST /api/compare                 {image, methods, targets, parameters} -> {job}
 POST /api/brush                   {image, strokes, check, pictures} -> the classes before and now (brushing.py)
 POST /api/mechanics               {image, layer, channel, inner, plane, target, changes, direction, at} -> the layer's maps,
                                   what moved, or one number's Steps (docs/atlas.md)
+POST /api/map                     {layer} -> {job}; its result grows: the collection's map with PCA, then with t-SNE too
+POST /api/alike                   {image, layer} -> {image, distance, notes}: the nearest images of the collection
 POST /api/upload                  a picture's bytes -> {image: 'upload-…', prediction: {top, probability, kind}}
 GET  /api/files/NAME              pictures made by the answers above
 """
@@ -100,6 +102,12 @@ def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Sta
     async def mechanics(request: Request) -> Response:
         return JSONResponse(await asyncio.wrap_future(desk.mechanics(_about_a_layer(await _body(request, BODY)))))
 
+    async def map_of(request: Request) -> Response:
+        return JSONResponse({"job": desk.map(_of_a_layer(await _body(request, BODY))).id}, status_code=202)
+
+    async def alike(request: Request) -> Response:
+        return JSONResponse(await asyncio.wrap_future(desk.alike(_of_a_layer(await _body(request, BODY)))))
+
     async def upload(request: Request) -> Response:
         return JSONResponse(await asyncio.wrap_future(desk.upload(await _body(request, UPLOAD))))
 
@@ -133,6 +141,8 @@ def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Sta
         Route("/api/compare", compare, methods=["POST"]),
         Route("/api/brush", brush, methods=["POST"]),
         Route("/api/mechanics", mechanics, methods=["POST"]),
+        Route("/api/map", map_of, methods=["POST"]),
+        Route("/api/alike", alike, methods=["POST"]),
         Route("/api/upload", upload, methods=["POST"]),
         Route("/api/jobs/{id}", job),
         Route("/api/jobs/{id}/cancel", job, methods=["POST"]),
@@ -241,6 +251,17 @@ def _about_a_layer(body: bytes) -> dict[str, Any]:
     if not isinstance(asked.get("image"), (int, str)) or isinstance(asked["image"], bool):
         raise UsageError("the question's 'image' is missing or of the wrong type", f"it is {asked.get('image')!r:.60}",
                          f"like this: {form}")
+    return asked
+
+
+def _of_a_layer(body: bytes) -> dict[str, Any]:
+    """The JSON of /api/map and /api/alike."""
+    form = '{"image": 3, "layer": "conv1"}'
+    asked = {"image": 0, **_object(body, form)}
+    _about_a_layer(json.dumps({"image": asked["image"]}).encode())
+    if not isinstance(asked.get("layer"), str):
+        found = f"it is {asked.get('layer')!r:.60}"
+        raise UsageError("the question's 'layer' is missing or no name", found, f"like this: {form}")
     return asked
 
 

@@ -36,6 +36,7 @@
       ),
       window.convscope.compare(ctx, name, content),
       window.convscope.brush(ctx, name, content),
+      await window.convscope.alike(ctx, index),
       content ? maps(ctx, content) : null,
     );
   }

@@ -10,12 +10,73 @@
     sprite,
     theme,
     cloud: makeCloud,
+    live,
+    mapMade,
     route: routes,
   } = window.convscope;
   const LEGEND = 24;
 
   async function render(ctx) {
-    const content = await data.load('map');
+    const written = await data.load('map');
+    const layer = ctx.route.query.layer ?? written.layer;
+    if (layer === written.layer) return drawn(ctx, written, null);
+    if (!live.state.may)
+      return h(
+        'div',
+        {},
+        head(ctx, layer, null),
+        dom.notice(
+          `The atlas was written with the map of ${written.layer}. Run “convscope serve” on its folder: it makes the map of any layer. `,
+          h('a', { href: '#/map' }, `To the map of ${written.layer}`),
+        ),
+      );
+    const made = mapMade(layer, () => {
+      const now = routes.parse(location.hash);
+      if (now.page !== 'map' || now.query.layer !== layer) return;
+      if (now.query.view) ctx.refresh();
+      else ctx.set({ x: null, y: null, zoom: null }); // another view comes into sight: all of it
+    });
+    if (made.page) return drawn(ctx, made.page, made.status);
+    return h(
+      'div',
+      {},
+      head(ctx, layer, null),
+      h('p.quiet', {}, 'From what the layer made of every image: principal components at once, then t-SNE.'),
+      made.status,
+    );
+  }
+
+  /** Title, what the map is of, and the choices. */
+  function head(ctx, layer, choice) {
+    const layers = ctx.collection.alike?.embedded ?? [];
+    const select =
+      live.state.may && layers.length > 1
+        ? dom.select(
+            'Layer',
+            layers.map((a) => [a, a]),
+            layer,
+            (v) => ctx.set({ layer: v, view: null, x: null, y: null, zoom: null }),
+            'map-layer',
+          )
+        : null;
+    return h(
+      'div.page-head',
+      {},
+      h(
+        'div',
+        {},
+        h('h1', {}, 'Map of the collection'),
+        h('p.lead', {}, `By the values of ${layer}: images that the network sees alike lie near one another.`),
+        layers.length > 1 && !select
+          ? h('p.quiet', {}, `One layer of ${format.count(layers.length)} is kept; “convscope serve” makes the map of any of them.`)
+          : null,
+      ),
+      h('div.controls', {}, select, choice),
+    );
+  }
+
+  /** The page of one map. @param {?HTMLElement} status of the job that is still at work on it */
+  function drawn(ctx, content, status) {
     const { query } = ctx.route;
     if (!content.views.length)
       return h(
@@ -24,7 +85,8 @@
         h('h1', {}, 'Map of the collection'),
         dom.notice('There are too few images for a map: it takes three.'),
       );
-    const view = content.views.find((v) => v.name === query.view) ?? content.views[0];
+    const usual = status ? content.views.at(-1) : content.views[0]; // what was waited for is shown when it is there
+    const view = content.views.find((v) => v.name === query.view) ?? usual;
     const labels = content.index.map((i) => ctx.collection.labels[i]);
     const chosen = query.class === undefined ? null : Number(query.class);
     const card = h('div.hover-card', { hidden: true, dataset: { testid: 'hover' } });
@@ -51,27 +113,19 @@
     return h(
       'div',
       {},
-      h(
-        'div.page-head',
-        {},
-        h(
-          'div',
-          {},
-          h('h1', {}, 'Map of the collection'),
-          h('p.lead', {}, `By the values of ${content.layer}: images that the network sees alike lie near one another.`),
-        ),
-        h(
-          'div.controls',
-          {},
-          dom.choice(
-            'Method',
-            content.views.map((v) => [v.name, v.name]),
-            view.name,
-            (name) => ctx.set({ view: name, x: null, y: null, zoom: null }),
-            'method',
-          ),
+      head(
+        ctx,
+        content.layer,
+        dom.choice(
+          'Method',
+          content.views.map((v) => [v.name, v.name]),
+          view.name,
+          (name) => ctx.set({ view: name, x: null, y: null, zoom: null }),
+          'method',
         ),
       ),
+      status?.querySelector('progress') ? h('p.quiet', {}, 'Principal components for now; t-SNE is on its way.') : null,
+      status,
       h(
         'div.map-page',
         {},
