@@ -58,7 +58,7 @@ def test_same_as_a_loop_over_the_draws() -> None:
 def test_with_one_baseline_it_goes_to_integrated_gradients() -> None:
     _, x, net = opened("plain")
     asked, x = target(net, 1, x), x[:1]
-    exact = IntegratedGradients(tolerance=1e-3)(net, x, asked).values
+    exact = IntegratedGradients(settled=2e-3)(net, x, asked).values
     few, many = (ExpectedGradients(n=n)(net, x, asked, baselines=torch.zeros_like(x)).values for n in (32, 2048))
     far, near = (np.linalg.norm(v - exact) / np.linalg.norm(exact) for v in (few, many))
     assert near < 0.05
