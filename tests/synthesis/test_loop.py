@@ -35,7 +35,8 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
     for start in (1, 3, 4):
         some = ascent()(UNITS[start : start + 4]).images
         assert torch.equal(some, all_of_them[start : start + 4])
-    odd = ascent()(UNITS[:6]).images  # the last batch is filled up
+    assert [len(group) for group in ascent()._groups(UNITS[:6])] == [4, 4]  # the last batch is filled up
+    odd = ascent()(UNITS[:6]).images
     assert torch.equal(odd, all_of_them[:6])
     reverse = ascent()(UNITS[::-1]).images.flip(0)
     assert torch.equal(reverse, all_of_them)

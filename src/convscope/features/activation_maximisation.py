@@ -138,7 +138,7 @@ class ActivationMaximisation:
     def _again(
         self, net: Network, asked: Sequence[Asked], made: Tensor, values: dict[str, Any], ascent: Ascent, given: Given
     ) -> tuple[Tensor, dict[str, Any], str]:
-        """Pictures below the strongest real image from other starts, at its place; the better one stays."""
+        """Pictures below the strongest real image, from other starts, at its place, at 4 times the rate; the better stays."""
         first = int((~values["converged"]).sum())
         for attempt in range(1, self.again + 1):
             weak = np.flatnonzero(~values["converged"]).tolist()
@@ -146,11 +146,12 @@ class ActivationMaximisation:
                 break
             filled = weak + weak[-1:] * (min(self.batch, len(asked)) - len(weak))  # one batch size, one rounding
             wanted = [Wanted(asked[i].name, elsewhere(net, asked[i], given, ascent.image.size)) for i in filled]
-            found = replace(ascent, seed=self.seed + attempt)(wanted, given.progress).images[: len(weak)]
+            other_start = replace(ascent, seed=self.seed + attempt, rate=self.rate * 4**attempt)
+            found = other_start(wanted, given.progress).images[: len(weak)]
             other = judged(net, [asked[i] for i in weak], found, ascent.read, given)
             for i, image, response in zip(weak, found, other["response"], strict=True):
                 if asked[i].sign * (response - values["response"][i]) > 0:
                     made[i], values["response"][i] = image, response
             values |= judged(net, asked, made, ascent.read, given)
-        said = f"{first} of {len(asked)} stayed below the strongest real image at first: grown again"
+        said = f"{first} of {len(asked)} stayed below the strongest real image at first: grown again, faster"
         return made, values, said if first and self.again else ""
