@@ -27,6 +27,7 @@ from convscope.responses._patches import frequent, sampled, slopes, whitening
 from convscope.responses._study import Study
 from convscope.responses.activation_atlas import ActivationAtlas
 from convscope.results import Picture
+from convscope.synthesis.loop import Ascent
 from convscope.synthesis.objective import Direction, Place, Seen
 from tests.contracts.leaves import same
 from tests.contracts.studies import BROKEN, studied
@@ -170,6 +171,28 @@ def test_a_direction_at_the_middle_only() -> None:
     middle = Direction(layer, v, centred=True).score(seen)
     assert any(torch.allclose(middle, torch.einsum("bu,u->b", value[:, :, y, x], torch.arange(6.0)))
                for y in (1, 2, 3) for x in (1, 2, 3))  # fmt: skip
+
+
+def test_directions_are_whitened_means(colours: Study, atlas: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+    climbed: list[Any] = []
+
+    class Watched(Ascent):
+        def __call__(self, wanted: Any, progress: Any = None) -> Any:
+            climbed.extend(wanted)
+            return super().__call__(wanted, progress)
+
+    monkeypatch.setattr("convscope.responses.activation_atlas.Ascent", Watched)
+    again = quick()(colours, "see")
+    drawn = np.flatnonzero(again.values["count"] >= 2)
+    found = sampled(colours, "see", np.arange(24), 4, 0)
+    second = np.einsum("mu,mv->uv", found.vectors, found.vectors) / 96
+    second += 0.05 * second.trace() / 3 * np.eye(3)
+    for c, one in zip(drawn, climbed, strict=True):
+        same_colour = colours.collection.labels[found.image] == colours.collection.labels[again.values["image"][c]]
+        wanted = np.linalg.solve(second, found.vectors[same_colour].mean(0))
+        cosine = one.objective.vector @ wanted / np.linalg.norm(wanted)
+        assert cosine > 0.99  # the colour's vectors may lie in two cells
+        assert (one.objective.power, one.objective.centred, one.objective.layer) == (2.0, True, "see")
 
 
 def test_same_seed_same_bits_tsne_and_its_progress(colours: Study) -> None:

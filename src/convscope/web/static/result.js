@@ -70,6 +70,7 @@
 
   function picture(content) {
     const names = Object.keys(content.values);
+    if (content.across && content.captions.every((c) => /^\d+,\d+$/.test(c))) return mosaic(content, names); // 'row,column'
     const tile = (at) =>
       h(
         'li',
@@ -93,6 +94,37 @@
       `all ${format.count(count)}`,
     );
     return h('div', {}, list, h('p.quiet', {}, count > SHOWN.tiles ? more : null, ` ${content.sheet.scale ?? ''}`));
+  }
+
+  /** Tiles whose places mean something: a grid without gaps, empty cells left blank; a cell's numbers on hovering. */
+  function mosaic(content, names) {
+    const named = content.values.class;
+    const side = Math.max(48, Math.floor(720 / content.across)); // px
+    const told = (at) =>
+      names
+        .map((n) => [n, content.values[n][at]])
+        .filter(([, v]) => v !== null && v !== '')
+        .map(([n, v]) => `${n}: ${typeof v === 'string' ? v : format.number(v)}`);
+    const cell = (at) => {
+      const words = [content.captions[at], ...told(at)].join('\n');
+      const drawn = !content.values.cosine || content.values.cosine[at] !== null;
+      return h(
+        'li',
+        { title: words, dataset: { drawn } },
+        drawn ? sprite.whole(content.sheet, at, side, `cell ${content.captions[at]}`) : null,
+        drawn && named ? h('span', {}, named[at]) : null,
+      );
+    };
+    return h(
+      'div.table-scroll',
+      {},
+      h(
+        'ol.mosaic',
+        { style: { 'grid-template-columns': `repeat(${content.across}, ${side}px)`, 'grid-auto-rows': `${side}px` } },
+        content.captions.map((_, at) => cell(at)),
+      ),
+      h('p.quiet', {}, 'Neighbours are alike; point at a cell for its numbers. Blank: too few vectors.'),
+    );
   }
 
   Object.assign(window.convscope, { result });

@@ -113,5 +113,16 @@
     return picture;
   }
 
-  Object.assign(window.convscope, { sprite: { sheet, thumb, closeup, tile, frame } });
+  /** One tile of a sheet, exactly `side` pixels square: for tiles that touch. */
+  function whole(sheetFacts, index, side, label) {
+    const picture = h('span.tile', {
+      'role': 'img',
+      'aria-label': label,
+      'style': { width: `${side}px`, height: `${side}px` },
+    });
+    paint(picture, sheetFacts.file, (image) => field.tile(sheetFacts, index, image.naturalWidth), side, side);
+    return picture;
+  }
+
+  Object.assign(window.convscope, { sprite: { sheet, thumb, closeup, tile, whole, frame } });
 }
