@@ -28,7 +28,7 @@ from convscope.results import Heatmap
 from convscope.run import Target
 
 Progress = Callable[[int, int, str], None]
-FIRST = 16  # parts of the way, at least
+FIRST = 16  # steps, at least
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class IntegratedGradients:
                                   "the image blurred", choices=("zero", "black", "grey", "mean", "blur"))
     tolerance: float = param(0.01, "completeness error to reach", unit="share of the difference in score", low=0)
     settled: float = param(0.1, "change of the map by the last doubling to reach", unit="share of its size", low=0)
-    most: int = param(1024, "parts of the way to stop at, settled or not", low=8, high=65536)
+    most: int = param(1024, "steps to stop at, settled or not", low=8, high=65536)
     batch: int = param(16, "images per pass", low=1)
 
     def __post_init__(self) -> None:
@@ -121,8 +121,8 @@ class IntegratedGradients:
             if progress is not None:
                 progress(sums.taken, sums.taken, "gradients")
             estimate = sums.estimate()
-            good = sums.count >= FIRST and estimate.error <= self.tolerance and estimate.change <= self.settled
-            if good or 2 * sums.count > self.most:
+            good = sums.taken > FIRST and estimate.error <= self.tolerance and estimate.change <= self.settled
+            if good or sums.taken + sums.next > self.most + 1:
                 return estimate, sums.taken
             sums.double()
 
