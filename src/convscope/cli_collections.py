@@ -91,8 +91,8 @@ def respond(
     emit(actions.swept(found), as_json, save)
 
 
-SETTINGS = ("top", "batch", "pages", "thumbnails", "points", "map_layer", "seed", "features", "studies", "minutes", "steps",
-            "ablated")  # fmt: skip
+SETTINGS = ("top", "batch", "pages", "thumbnails", "points", "map_layer", "seed", "features", "units", "layers", "studies",
+            "minutes", "steps", "ablated")  # fmt: skip
 
 
 @click.command()
@@ -118,8 +118,10 @@ SETTINGS = ("top", "batch", "pages", "thumbnails", "points", "map_layer", "seed"
     default="top",
     show_default=True,
     type=click.Choice(["top", "all", "none"]),
-    help="Units with pictures, names, projections and effects: the sixteen most telling of each layer, all, or none.",
+    help="Units with pictures, names, projections and effects: the most telling of each layer, all, or none.",
 )
+@click.option("--units", default=16, show_default=True, help="How many units of each layer --features top means.")
+@click.option("--layers", default="", help="Only these layers' features and studies, comma-separated (default: all).")
 @click.option("--studies/--no-studies", default=True, show_default=True, help="Tables about each layer: probes, CKA, …")
 @click.option(
     "--minutes", default=10.0, show_default=True, help="Time for features and studies; run again to go on. 0: no limit."

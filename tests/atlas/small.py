@@ -16,7 +16,7 @@ from convscope.data import Collection, open_collection
 from convscope.network import Network
 
 QUICK: dict[str, Any] = {"steps": 2, "ablated": 4, "pages": 1, "points": 20, "batch": 8, "top": 4}
-UNITS = 20  # of the first convolution: a group of sixteen and one of four
+UNITS = 20  # of the first convolution: two groups of eight, which are the first ones, and one of four
 
 
 def net(seed: int = 0) -> Network:
@@ -58,7 +58,8 @@ def read(folder: Path, key: str) -> Any:
 def kept(folder: Path) -> dict[str, Any]:
     """What the jobs have left: file by file, without the time that each took."""
     found = {path: json.loads((folder / path).read_text(encoding="utf-8")) for path in times(folder)}
-    return {path: {k: v for k, v in one.items() if k != "seconds"} for path, one in found.items()}
+    spent = ("seconds", "cpu_seconds")
+    return {path: {k: v for k, v in one.items() if k not in spent} for path, one in found.items()}
 
 
 def times(folder: Path) -> dict[str, int]:

@@ -21,6 +21,7 @@ import convscope as cs
 from convscope import actions, registry
 from convscope.atlas import long_work, of_layers
 from convscope.errors import ConvscopeError
+from convscope.inverting import turning_points
 from convscope.results import Picture, Table
 from tests.atlas.small import UNITS, atlas, images, kept, net, read, times
 
@@ -42,7 +43,7 @@ def test_without_time_everything_is_missing_and_said(steps: dict[str, Any]) -> N
     found = steps["no time"]
     assert found["times"] == {}
     assert found["network"]["missing"] == found["network"]["asked"]
-    assert set(found["network"]["asked"]) == KINDS | set(of_layers.FAMILIES)
+    assert set(found["network"]["asked"]) == KINDS | set(of_layers.FAMILIES) | {"inversion"}
     assert sum(found["network"]["missing"].values()) == found["network"]["jobs"]
     assert all(about["known"] == 0 for about in found["units"]["about"].values())
     assert found["network"]["studied"] == []
@@ -60,11 +61,11 @@ def test_the_next_run_goes_on(steps: dict[str, Any]) -> None:
 def test_all_units_are_added_without_doing_any_again(steps: dict[str, Any]) -> None:
     before, after = steps["top"]["times"], steps["all"]["times"]
     assert before.items() < after.items()
-    assert set(after) - set(before) == {f"jobs/{kind}/1.1.json" for kind in KINDS - {"names"}}
+    assert set(after) - set(before) == {f"jobs/{kind}/1.2.json" for kind in KINDS - {"names"}}
     assert {about["known"] for about in steps["all"]["units"]["about"].values()} == {UNITS}
     pictures = steps["all"]["units"]["about"]["pictures"]
-    assert len(pictures["sheets"]) == 2
-    assert {row["pictures"]["part"] for row in steps["all"]["units"]["units"].values()} == {0, 1}
+    assert len(pictures["sheets"]) == 3
+    assert {row["pictures"]["part"] for row in steps["all"]["units"]["units"].values()} == {0, 1, 2}
 
 
 def test_what_was_made_stays(steps: dict[str, Any]) -> None:
@@ -73,9 +74,9 @@ def test_what_was_made_stays(steps: dict[str, Any]) -> None:
 
 
 def test_every_file_that_is_named_is_there(steps: dict[str, Any]) -> None:
-    sheets = steps["all"]["units"]["about"]["pictures"]["sheets"]
+    sheets = list(steps["all"]["units"]["about"]["pictures"]["sheets"])
     sheets += [row["projections"]["sheet"] for row in steps["all"]["units"]["units"].values()]
-    assert len(sheets) == 2 + UNITS
+    assert len(sheets) == 3 + UNITS
     assert all((steps["out"] / sheet["file"]).is_file() for sheet in sheets)
 
 
@@ -162,9 +163,10 @@ def test_first_groups_first() -> None:
         mock.patch.object(long_work, "Study"),
         mock.patch.object(long_work.of_units, "jobs", jobs_of(("names", 0), ("pictures", 0), ("pictures", 1), ("x", 0))),
         mock.patch.object(long_work.of_layers, "jobs", jobs_of(("probe", 0))),
+        mock.patch.object(long_work.of_depth, "jobs", jobs_of(("inversion", 0))),
     ):
-        order = [(job.kind, job.part) for job in long_work.jobs(mock.MagicMock(), "all", True)]
-    assert order == [("names", 0), ("pictures", 0), ("x", 0), ("probe", 0), ("pictures", 1)]
+        order = [(job.kind, job.part) for job in long_work.jobs(mock.MagicMock(), "all", True, lambda _: True)]
+    assert order == [("names", 0), ("pictures", 0), ("x", 0), ("probe", 0), ("inversion", 0), ("pictures", 1)]
 
 
 def test_other_settings_are_made_anew(steps: dict[str, Any], tmp_path: Path) -> None:
@@ -175,7 +177,7 @@ def test_other_settings_are_made_anew(steps: dict[str, Any], tmp_path: Path) -> 
     before = times(copy)
     atlas(copy, ablated=6)
     changed = {name for name, at in times(copy).items() if before[name] != at}
-    assert changed == {name for name in before if name.startswith("jobs/effects/") and name.endswith(".0.json")}
+    assert changed == {name for name in before if name.startswith("jobs/effects/") and not name.endswith(".2.json")}
     page = read(copy, "units/1")
     assert page["about"]["effects"]["known"] == 16  # the others were made with other settings: they are not shown as these
     assert "most=6" in page["about"]["effects"]["settings"]
@@ -183,11 +185,34 @@ def test_other_settings_are_made_anew(steps: dict[str, Any], tmp_path: Path) -> 
     assert made["command"].endswith("--ablated 6")
 
 
+def test_chosen_layers_only(steps: dict[str, Any], tmp_path: Path) -> None:
+    """Turns red: in `long_work.jobs`, pass `lambda _: True` on instead of `about`."""
+    atlas(tmp_path / "atlas", layers="4", minutes=0.0)
+    made = {Path(name).stem.rsplit(".", 1)[0] for name in times(tmp_path / "atlas")}
+    assert made == {"4"}
+    with pytest.raises(ConvscopeError, match="no layer named '44'"):
+        atlas(tmp_path / "atlas", layers="4, 44")
+    import shutil
+
+    shutil.copytree(steps["out"], tmp_path / "whole")
+    atlas(tmp_path / "whole", layers="4")  # what there is of other layers stays on the page
+    assert read(tmp_path / "whole", "units/1") == steps["all"]["units"]
+
+
+def test_what_is_left_of_an_image(steps: dict[str, Any]) -> None:
+    found = steps["all"]["depth"]["rebuilt"]
+    assert found["layers"] == [layer.address for layer in turning_points(net())]
+    one = cs.feature(net(), found["layers"][-1], "inversion", image=images()[found["image"]], images=images(),
+                     record=steps["out"] / "record")  # fmt: skip
+    assert found["error"][-1] == pytest.approx(one.values["error"][-1], rel=1e-3)
+    assert (steps["out"] / found["sheets"][0]["file"]).is_file()
+
+
 def test_without_features_or_studies(tmp_path: Path) -> None:
     atlas(tmp_path / "atlas", features="none", studies=False)
     network = read(tmp_path / "atlas", "network")
     assert network["long_work"] | {"seconds": 0} == {
-        "principal": {}, "studied": [], "asked": {}, "missing": {}, "refused": {}, "jobs": 0, "seconds": 0,
+        "principal": {}, "studied": [], "asked": {}, "missing": {}, "refused": {}, "jobs": 0, "seconds": 0, "cpu_seconds": 0,
         "features": "none", "studies": False}  # fmt: skip
     assert network["made"]["command"].endswith("--features none --no-studies --steps 2 --ablated 4")
     assert not (tmp_path / "atlas" / "jobs").exists()
@@ -236,6 +261,7 @@ def test_killed_or_shared_it_is_the_same_atlas(tmp_path: Path) -> None:
             if path.is_file() and path.name != "network.js":
                 assert (other / path.relative_to(one)).read_bytes() == path.read_bytes(), path
         left, right = ({**read(at, "network"), "made": 0} for at in (one, other))
-        left["long_work"]["seconds"] = right["long_work"]["seconds"] = 0
+        for spent in ("seconds", "cpu_seconds"):
+            left["long_work"][spent] = right["long_work"][spent] = 0
         assert left == right
 

@@ -121,9 +121,9 @@ def test_auc_and_iou_are_what_their_definitions_say(name: str, layer: str) -> No
 
 
 def _reached(made: Study, layer: str) -> int:
-    from convscope.responses.dissection import _reach
+    from convscope.responses.dissection import reach
 
-    return _reach(made.net[layer], min(made.net.input_shape[2:]))
+    return reach(made.net[layer], min(made.net.input_shape[2:]))
 
 
 def slow_iou(net: Network, layer: str, cases: list[tuple[np.ndarray, Example, int]], threshold: float) -> float:

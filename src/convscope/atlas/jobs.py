@@ -1,6 +1,6 @@
 """The long work of an atlas, in jobs that are kept one by one: what a kill costs is the job that was running.
 
-    jobs/KIND/LAYER.PART.json    what a job found, with the network and the settings it was made with
+    jobs/KIND/LAYER.PART.json    what a job found, with the network and the settings it was made with, and what it cost
 
 A job that is there already is not done again; with a budget the jobs stop between two of them, and the next run goes on.
 Under torchrun every process takes each so-manieth job: what a job finds does not depend on who does it.
@@ -22,7 +22,7 @@ from convscope.atlas.plain import plain
 from convscope.atlas.work import Work
 from convscope.errors import ConvscopeError
 
-FORMAT = 2  # of what a job keeps: jobs of another format are made anew
+FORMAT = 3  # of what a job keeps: jobs of another format are made anew
 Made = tuple[dict[str, Any], dict[str, bytes]]  # plain values, and pictures by file name
 
 
@@ -74,7 +74,7 @@ def do(work: Work, jobs: Sequence[Job], deadline: float | None) -> int:
 
 
 def _do(work: Work, job: Job) -> None:
-    began = time.monotonic()
+    began, busy = time.monotonic(), time.process_time()
     try:
         content, files = job.make()
         answer: dict[str, Any] = {"content": plain(content)}
@@ -85,7 +85,8 @@ def _do(work: Work, job: Job) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with store.atomic(target) as file:
             file.write(data)
-    kept = {"stamp": stamp(work, job), "seconds": round(time.monotonic() - began, 2), **answer}
+    spent = {"seconds": round(time.monotonic() - began, 2), "cpu_seconds": round(time.process_time() - busy, 2)}
+    kept = {"stamp": stamp(work, job), **spent, **answer}
     target = path_of(work.out, job)
     target.parent.mkdir(parents=True, exist_ok=True)
     with store.atomic(target) as file:

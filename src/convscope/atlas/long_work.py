@@ -13,12 +13,12 @@ import datetime
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from convscope.addresses import slug
-from convscope.atlas import of_layers, of_units
+from convscope.atlas import of_depth, of_layers, of_units
 from convscope.atlas.chains import principals, ranking, unit_count
 from convscope.atlas.jobs import Job, do, found
 from convscope.atlas.work import Work, put
@@ -37,10 +37,12 @@ class Kept:
     refused: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     missing: Counter[str] = field(default_factory=Counter[str])
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
     def add(self, job: Job, answer: dict[str, Any]) -> None:
         """One job's answer."""
         self.seconds += float(answer["seconds"])
+        self.cpu_seconds += float(answer["cpu_seconds"])
         if "refused" in answer:
             self.refused.setdefault(job.kind, {})[job.layer] = answer["refused"]
         else:
@@ -53,24 +55,28 @@ class Kept:
 def do_jobs(work: Work) -> None:
     """This process's share of the jobs; under torchrun, wait until all processes have done theirs."""
     deadline = time.monotonic() + 60 * work.settings.minutes if work.settings.minutes else None
-    do(work, jobs(work, work.settings.features, work.settings.studies), deadline)
+    do(work, jobs(work, work.settings.features, work.settings.studies, work.about), deadline)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         with processes(work.net.device, PATIENCE) as group:
             group.wait()
 
 
-def jobs(work: Work, features: str, studies: bool) -> list[Job]:
+def jobs(work: Work, features: str, studies: bool, about: Callable[[str], bool]) -> list[Job]:
     """What is to be done, in this order: of every layer the first group of units and the studies, then group by group."""
     study = Study(work.record, work.net, work.collection, work.preprocess)
-    every = [*of_units.jobs(work, study, features), *(of_layers.jobs(work, study) if studies else [])]
+    every = [*of_units.jobs(work, study, features, about), *(_studies(work, study, about) if studies else [])]
     return sorted(every, key=lambda job: job.part)
+
+
+def _studies(work: Work, study: Study, about: Callable[[str], bool]) -> list[Job]:
+    return [*of_layers.jobs(work, study, about), *of_depth.jobs(work, about)]
 
 
 def write(work: Work) -> dict[str, Any]:
     """Write the data files; what the first page says about them."""
-    asked = {job.name: job for job in jobs(work, work.settings.features, work.settings.studies)}
+    asked = {job.name: job for job in jobs(work, work.settings.features, work.settings.studies, work.about)}
     kept = Kept()
-    for job in jobs(work, "all", True):
+    for job in jobs(work, "all", True, lambda _: True):
         answer = found(work, job)
         if answer is not None:
             kept.add(job, answer)
@@ -85,7 +91,9 @@ def write(work: Work) -> dict[str, Any]:
     for layer in studied:
         put(work.out, f"study/{slug(layer)}", study_page(layer, kept))
     first = {name: {layer: parts[0] for layer, parts in kept.parts.get(name, {}).items()} for name in of_layers.FAMILIES}
-    put(work.out, "depth", of_layers.depth(first, work.record.facts.layers))
+    inverted = {layer: parts[0] for layer, parts in kept.parts.get("inversion", {}).items()}
+    rebuilt = of_depth.page(inverted, [layer.address for layer in work.net.layers])
+    put(work.out, "depth", of_layers.depth(first, work.record.facts.layers) | {"rebuilt": rebuilt})
     return {
         "principal": {layer: at for layer, at in chains.items() if at in with_units},
         "studied": studied,
@@ -94,6 +102,7 @@ def write(work: Work) -> dict[str, Any]:
         "refused": {kind: len(of) for kind, of in kept.refused.items()},
         "jobs": len(asked),
         "seconds": round(kept.seconds, 1),
+        "cpu_seconds": round(kept.cpu_seconds, 1),
         "features": work.settings.features,
         "studies": work.settings.studies,
     }

@@ -13,6 +13,7 @@ import numpy as np
 
 from convscope import registry
 from convscope.addresses import slug
+from convscope.atlas.chains import principals
 from convscope.atlas.jobs import Job, Made
 from convscope.atlas.of_units import given
 from convscope.atlas.pictures import sheet_of
@@ -20,6 +21,7 @@ from convscope.atlas.work import Work
 from convscope.responses._study import Study
 from convscope.results import Picture, Result, Table
 
+COSTLY = "activation-atlas"  # of a few layers only: it takes minutes
 ROWS = 200  # of a table, at most, on the page; all of it is in jobs/
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "templates": ("features", {}),
@@ -30,16 +32,25 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "probe": ("responses", {}),
     "cka": ("responses", {}),
     "invariance": ("responses", {}),
+    "activation-atlas": ("responses", {"grid": 8, "steps": 96}),
 }
 
 
-def jobs(work: Work, study: Study) -> list[Job]:
-    """One job a method and layer, method by method."""
+def jobs(work: Work, study: Study, about: Callable[[str], bool]) -> list[Job]:
+    """One job a method and layer that is asked `about`, method by method."""
     return [
         Job(name, layer, 0, repr(_method(work, name)), lambda n=name, at=layer: _studied(work, study, n, at))
         for name in FAMILIES
         for layer in work.record.facts.layers
+        if about(layer) and (name != COSTLY or layer in _few(work))
     ]
+
+
+def _few(work: Work) -> list[str]:
+    """The layers whose activations are laid out as an atlas: four from first to last, or those that were chosen."""
+    layers = list(dict.fromkeys(principals(work.net, work.record.facts.layers).values())) or [work.map_layer]
+    chosen = [layer for layer in layers if work.settings.layers and work.about(layer)]
+    return chosen or [layers[(len(layers) - 1) * part // 3] for part in range(4)]
 
 
 def _method(work: Work, name: str) -> Any:
@@ -67,7 +78,8 @@ def shown(result: Result, name: str) -> Made:
     assert isinstance(result, Picture)
     facts, content = sheet_of(result, name, 24)
     values = {k: v for k, v in result.values.items() if np.asarray(v).ndim == 1}
-    return {"kind": "picture", "title": result.title, "sheet": facts, "captions": result.units, "values": values,
+    across = {"across": result.columns} if result.columns else {}
+    return {"kind": "picture", "title": result.title, "sheet": facts, "captions": result.units, "values": values, **across,
             "notes": result.notes}, {name: content}  # fmt: skip
 
 

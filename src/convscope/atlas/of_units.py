@@ -1,4 +1,4 @@
-"""The jobs of an atlas about single units, sixteen units each, the most telling ones first (`chains.ranking`).
+"""The jobs of an atlas about single units, eight units each, the most telling ones first (`chains.ranking`).
 
     names         what the unit responds to, by generated concepts          the whole layer at once
     connections   which units feed it
@@ -26,21 +26,27 @@ from convscope.projections import projected
 from convscope.responses._study import Study
 from convscope.results import Picture, Table
 
-GROUP = 16  # units a job
+GROUP = 8  # units a job
 LARGEST = 112  # px: a tile with a longer side is averaged down for the page
 LOSSLESS = 40  # px: tiles with a longer side are photographs enough for JPEG
 STRONGEST = 9
 SHOWN_CLASSES = 5
 
 
-def jobs(work: Work, study: Study, chosen: str) -> list[Job]:
-    """All jobs that `chosen` (none, top, all) asks for, kind by kind; `part` says which group of units each is about."""
+def jobs(work: Work, study: Study, chosen: str, about: Callable[[str], bool]) -> list[Job]:
+    """All jobs that `chosen` (none, top, all) asks for, kind by kind; `part` says which group of units each is about.
+
+    `about`: is a layer asked about? Layers of one chain share their units: one of them is enough.
+    """
     if chosen == "none" or len(work.net.input_shape) != 4:
         return []
-    layers = list(dict.fromkeys(principals(work.net, work.record.facts.layers).values()))
+    chains = principals(work.net, work.record.facts.layers)
+    layers = list(dict.fromkeys(at for layer, at in chains.items() if about(layer)))
     orders = {layer: ranking(work.record, layer)[0] for layer in layers}
-    parts = lambda layer: 1 if chosen == "top" else -(-unit_count(work.net, layer) // GROUP)  # noqa: E731
-    made = [Job("names", layer, 0, repr(_dissection(work)), lambda at=layer: _names(work, study, at)) for layer in layers]
+    most = work.settings.units if chosen == "top" else max((unit_count(work.net, layer) for layer in layers), default=0)
+    parts = lambda layer: -(-min(most, unit_count(work.net, layer)) // GROUP)  # noqa: E731
+    names = _Names(work, study, layers)
+    made = [Job("names", layer, 0, repr(_dissection(work)), lambda at=layer: names.of(at)) for layer in layers]
     kinds: dict[str, tuple[str, Callable[[Work, Study, str, list[int]], Made]]] = {
         "connections": (repr(_connections()), _wired),
         "pictures": (repr(_maximisation(work)), _painted),
@@ -94,14 +100,27 @@ def given(work: Work) -> Given:
 # ---- what each job makes --------------------------------------------------------------------------------------------
 
 
-def _names(work: Work, study: Study, layer: str) -> Made:
-    from convscope.responses.dissection import sentence
+class _Names:
+    """Names of the units of many layers: those that see equally much share one pass over the concept images."""
 
-    table: Table = _dissection(work)(study, layer)
-    columns = table.columns
-    rows = {str(u): {"text": sentence(table, u), "name": columns["name"][u], "auc": columns["AUC"][u], "n": columns["n"][u],
-                     "iou": columns["IoU"][u], "second": columns["second"][u]} for u in range(len(table))}  # fmt: skip
-    return {"units": rows, "notes": table.notes, "settings": repr(_dissection(work))}, {}
+    def __init__(self, work: Work, study: Study, layers: list[str]) -> None:
+        self.work, self.study, self.layers = work, study, layers
+        self.tables: dict[str, Table] = {}
+
+    def of(self, layer: str) -> Made:
+        """What one layer's units respond to. The first of a group asks for all of it."""
+        from convscope.responses.dissection import reach, sentence
+
+        if layer not in self.tables:
+            net, side = self.study.net, min(self.study.net.input_shape[2:])
+            group = [one for one in self.layers if reach(net[one], side) == reach(net[layer], side)]
+            self.tables |= _dissection(self.work).tables(self.study, group)
+        table = self.tables.pop(layer)
+        columns = table.columns
+        rows = {str(u): {"text": sentence(table, u), "name": columns["name"][u], "auc": columns["AUC"][u],
+                         "n": columns["n"][u], "iou": columns["IoU"][u], "second": columns["second"][u]}
+                for u in range(len(table))}  # fmt: skip
+        return {"units": rows, "notes": table.notes, "settings": repr(_dissection(self.work))}, {}
 
 
 def _wired(work: Work, study: Study, layer: str, units: list[int]) -> Made:
@@ -140,7 +159,7 @@ def _painted(work: Work, study: Study, layer: str, units: list[int]) -> Made:
     columns = {name: np.asarray(column).reshape(-1, 2) for name, column in found.values.items()}
     rows = {str(unit): {"tile": 2 * at, **{name: column[at] for name, column in columns.items()}}
             for at, unit in enumerate(units)}  # fmt: skip
-    facts, name, content = _sheet(found.tiles, f"pictures/units/{slug(layer)}-{units[0]}", 8)
+    facts, name, content = sheet(found.tiles, f"pictures/units/{slug(layer)}-{units[0]}", 8)
     return {"units": rows, "sheet": facts, "size": found.tiles.shape[1:3], "notes": found.notes,
             "settings": repr(method)}, {name: content}  # fmt: skip
 
@@ -151,7 +170,7 @@ def _projected(work: Work, study: Study, layer: str, units: list[int]) -> Made:
     notes: dict[str, tuple[str, ...]] = {}
     for unit in units:
         found = projected(study, layer, unit, _strongest(work))
-        facts, name, content = _sheet(found.tiles, f"pictures/projections/{slug(layer)}-{unit}", 6)
+        facts, name, content = sheet(found.tiles, f"pictures/projections/{slug(layer)}-{unit}", 6)
         rows[str(unit)] = {"sheet": facts, "image": found.values["image"][::2], "value": found.values["value"][::2],
                            "limit": found.values["limit"][0]}  # fmt: skip
         files[name] = content
@@ -189,14 +208,14 @@ def _effect(table: Table) -> dict[str, Any]:
 # ---- sheets ---------------------------------------------------------------------------------------------------------
 
 
-def _sheet(tiles: NDArray[np.uint8], stem: str, columns: int) -> tuple[dict[str, Any], str, bytes]:
+def sheet(tiles: NDArray[np.uint8], stem: str, columns: int) -> tuple[dict[str, Any], str, bytes]:
     """Tiles on one sheet: where they are, the file's name, the file. Large ones are reduced and packed with loss."""
     small = np.stack([_reduced(tile) for tile in tiles])
     lossy = max(small.shape[1:3]) > LOSSLESS
     name = f"{stem}.{'jpg' if lossy else 'png'}"
     facts = {"file": name, "tile": list(small.shape[1:3]), "gap": 1, "columns": min(columns, len(small))}
-    sheet = raster.sheet(small, columns, gap=1)
-    return facts, name, raster.jpeg(sheet) if lossy else raster.png(sheet)
+    content = raster.sheet(small, columns, gap=1)
+    return facts, name, raster.jpeg(content) if lossy else raster.png(content)
 
 
 def _reduced(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:

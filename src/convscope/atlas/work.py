@@ -30,8 +30,10 @@ class Settings:
     points: int = param(2000, "most images on the map of the collection; more are sampled", low=10)
     map_layer: str = param("", "layer whose responses make the map; by default the last one before the output")
     seed: int = param(0, "seed of every sample and of t-SNE")
-    features: str = param("top", "units with pictures, projections and effects: sixteen of each layer, all, or none",
+    features: str = param("top", "units with pictures, projections and effects: the first of each layer, all, or none",
                           choices=("top", "all", "none"))
+    units: int = param(16, "how many units of each layer are the first; they are made in groups of eight", low=1)
+    layers: str = param("", "layers whose features and studies are made, comma-separated; by default all")
     studies: bool = param(True, "tables about each layer: probes, sparsity, correlation, CKA, invariance, filters")
     minutes: float = param(10.0, "time for features and studies; what is left over is made by the next run; 0: no limit",
                            unit="min", low=0)
@@ -54,6 +56,10 @@ class Work:
     settings: Settings
     report: Progress
     map_layer: str
+
+    def about(self, layer: str) -> bool:
+        """Are features and studies of this layer wanted?"""
+        return not self.settings.layers or layer in [name.strip() for name in self.settings.layers.split(",")]
 
 
 def silent(done: int, total: int, text: str) -> None:

@@ -41,6 +41,8 @@ def write(
     preprocess, assumed = preprocess_of(net)
     net = _with_classes(net, collection)
     layer = net[settings.map_layer].address if settings.map_layer else last_features(net)
+    for name in filter(None, (part.strip() for part in settings.layers.split(","))):
+        net[name]  # a layer that is not there is said before anything is done
     _own(out)
     sweep = Sweep(top=settings.top, batch=settings.batch)
     kept = embedded(net, len(collection), layer)

@@ -68,11 +68,11 @@ class Dissection:
             if units_of(net[layer]) is None:
                 raise UsageError(f"{layer} has no units", f"its output is {net[layer].output_shape}",
                                  "choose a layer with channels")
-            groups.setdefault(0 if self.masks else _reach(net[layer], min(shape[2:])), []).append(layer)
+            groups.setdefault(0 if self.masks else reach(net[layer], min(shape[2:])), []).append(layer)
         tables: dict[str, Table] = {}
-        for reach, members in groups.items():
+        for seen, members in groups.items():
             concepts = labelled(self.masks, study.preprocess, self.seed) if self.masks else generated(
-                (shape[2], shape[3]), shape[1], reach, self.examples, self.seed)
+                (shape[2], shape[3]), shape[1], seen, self.examples, self.seed)
             found = measure(study, members, concepts, self.together, bool(self.masks))
             tables |= {layer: self._table(study, layer, concepts, found[layer]) for layer in members}
         return {layer: tables[layer] for layer in layers}
@@ -131,7 +131,7 @@ def sentence(table: Table, unit: int) -> str:
     return f"responds to {row['name']} (AUC {row['AUC']:.2f}, n = {row['n']})"
 
 
-def _reach(layer: Layer, side: int) -> int:
+def reach(layer: Layer, side: int) -> int:
     """Pixels that a position sees along the shorter side of its field, rounded up to one of REACHES; all at most."""
     sizes = [side if field.size is None else min(field.size, side) for field in layer.fields or ()]
     seen = min(sizes, default=side)

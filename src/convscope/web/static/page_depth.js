@@ -7,6 +7,8 @@
     format,
     chart,
     data,
+    sprite,
+    route: routes,
   } = window.convscope;
 
   const EMPTY = { layers: [], curves: [], cka: { layers: [] }, invariance: {}, notes: {} };
@@ -14,7 +16,7 @@
   async function render(ctx) {
     // An atlas of an earlier version, or of --no-studies, has no such file or nothing in it.
     const content = ctx.network.long_work ? await data.load('depth') : EMPTY;
-    const some = content.curves.length || content.cka.layers.length || Object.keys(content.invariance).length;
+    const some = content.rebuilt || content.curves.length || content.cka.layers.length || Object.keys(content.invariance).length;
     return h(
       'div',
       {},
@@ -24,6 +26,34 @@
       content.curves.map((curve) => section(content, curve)),
       invariance(ctx, content),
       similarity(content),
+      rebuilt(ctx, content.rebuilt),
+    );
+  }
+
+  /** One image, rebuilt from each layer in turn, and how near it came. */
+  function rebuilt(ctx, found) {
+    if (!found) return null;
+    const tile = (at, index, title, under) =>
+      h('li', {}, sprite.tile(found.sheets[at], index, 112, title), h('span.caption', {}, h('b', {}, title), h('span.quiet', {}, under)));
+    return dom.section(
+      'What is left of an image',
+      null,
+      h(
+        'p.quiet',
+        {},
+        h('a', { href: routes.build('image', [found.image]) }, ctx.collection.ids[found.image]),
+        ', rebuilt by gradient descent from the values of one layer after the other. Deep layers do not determine an image: ',
+        'each picture is one of many with nearly the same values.',
+      ),
+      h(
+        'ol.rebuilt',
+        { dataset: { testid: 'rebuilt' } },
+        tile(0, 0, 'the image', ''),
+        found.layers.map((layer, at) =>
+          tile(at, 1, layer, `${format.known(found.psnr[at]) ? `${format.number(found.psnr[at])} dB` : 'exact'}, SSIM ${format.number(found.ssim[at])}`),
+        ),
+      ),
+      h('details.how', {}, h('summary', {}, 'how these were made'), dom.notes(found.notes), h('p.settings', {}, found.settings)),
     );
   }
 
@@ -49,7 +79,7 @@
       : null;
   }
 
-  const STUDIES = ['probe', 'sparsity', 'invariance', 'cka'];
+  const STUDIES = ['probe', 'sparsity', 'invariance', 'cka', 'inversion'];
 
   /** One chart a transformation: similarity of the channels' means to the clean image's, a line an amount. */
   function invariance(ctx, content) {
