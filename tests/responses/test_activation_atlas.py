@@ -213,7 +213,7 @@ def test_same_seed_same_bits_tsne_and_its_progress(colours: Study) -> None:
 
 
 def test_what_was_sampled_and_left_out_is_said(colours: Study) -> None:
-    found = quick(images=10, positions=3, least=10, steps=1)(colours, "see")
+    found = quick(most=10, positions=3, least=10, steps=1)(colours, "see")
     count = found.values["count"]
     few = int(((count > 0) & (count < 10)).sum())
     assert found.notes[0] == "sampled: 10 of 24 images"
@@ -239,7 +239,7 @@ def test_many_classes_only_the_frequent_are_asked_about(colours: Study, monkeypa
 
 @pytest.mark.parametrize(("parameters", "kind", "sentence"), [
     ({"grid": 3, "least": 50}, DataError, r"no cell of 3×3 has 50 of 96 vectors; the fullest has \d+; use a smaller grid"),
-    ({"images": 1, "positions": 2}, DataError, "an atlas of 2 vectors says nothing; see must answer at 5 positions"),
+    ({"most": 1, "positions": 2}, DataError, "an atlas of 2 vectors says nothing; see must answer at 5 positions"),
     ({"layout": "umap"}, UsageError, "umap"),
 ])  # fmt: skip
 def test_refused(colours: Study, parameters: Any, kind: Any, sentence: str) -> None:

@@ -50,7 +50,7 @@ class ActivationAtlas:
     """
 
     grid: int = param(12, "cells along each side", low=1, high=64)
-    images: int = param(1000, "images at most; of more, a random sample is taken", low=1)
+    most: int = param(1000, "images at most; of more, a random sample is taken", low=1)
     positions: int = param(4, "positions of each image at most, at random", low=1)
     least: int = param(2, "vectors that a cell must have to be drawn", low=1)
     layout: str = param("tsne", "how the plane comes about: t-SNE, or the first two principal components, which is quick",
@@ -61,7 +61,7 @@ class ActivationAtlas:
     size: int = param(0, "side of the pictures; 0: what a position sees, at most 96; or all", unit="px", low=0)
     steps: int = param(128, "steps of the ascent", low=1)
     rate: float = param(0.05, "learning rate of Adam", low=1e-6)
-    batch: int = param(8, "pictures computed together", low=1)
+    together: int = param(8, "pictures computed together", low=1)
     seed: int = param(0, "seed of the sample, of t-SNE and of the pictures", low=0)
 
     def __post_init__(self) -> None:
@@ -108,10 +108,10 @@ class ActivationAtlas:
     def _images(self, study: Study) -> tuple[NDArray[np.int64], str]:
         """Numbers of the images that are looked at, and what was left out."""
         usable = np.flatnonzero(study.record.predictions()["seen"])
-        if len(usable) <= self.images:
+        if len(usable) <= self.most:
             return usable, f"all {len(usable):,} images"
-        chosen = np.sort(np.random.default_rng(self.seed).choice(usable, self.images, replace=False))
-        return chosen, f"sampled: {self.images:,} of {len(usable):,} images"
+        chosen = np.sort(np.random.default_rng(self.seed).choice(usable, self.most, replace=False))
+        return chosen, f"sampled: {self.most:,} of {len(usable):,} images"
 
     def _points(self, vectors: Array, layer: str, progress: Progress | None) -> tuple[Array, str]:
         """(M, 2), from the directions of the vectors; and how."""
@@ -132,7 +132,7 @@ class ActivationAtlas:
     ) -> tuple[torch.Tensor, tuple[str, ...]]:
         wanted = [Wanted(f"{layer}:{c}", Direction(layer, v / np.linalg.norm(v), power=2.0, centred=True))
                   for c, v in zip(drawn.tolist(), directions, strict=True)]
-        ascent = Ascent((study.net,), area.image, area.read, LUCID, self.steps, self.rate, self.seed, self.batch)
+        ascent = Ascent((study.net,), area.image, area.read, LUCID, self.steps, self.rate, self.seed, self.together)
         found = ascent(wanted, progress)
         blocked = f"no gradient ever reached {len(found.blocked)} of {len(wanted)} pictures" if found.blocked else ""
         return found.images, (f"pictures of {self.steps} steps", blocked)
