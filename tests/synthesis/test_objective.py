@@ -14,6 +14,7 @@ from torch import Tensor
 from convscope.errors import ConvscopeError, UnknownName, UsageError
 from convscope.synthesis.objective import (
     Activity,
+    Apart,
     Channel,
     Class,
     Direction,
@@ -79,6 +80,21 @@ def test_spread_is_minus_the_mean_cosine_of_gram_matrices() -> None:
     wanted = [-np.mean([grams[i] @ grams[j] for j in range(3) if j != i]) for i in range(3)]
     assert Spread("conv2").score(own).tolist() == pytest.approx(wanted, rel=1e-5)
     assert Spread("conv2").score(own.some(0, 1)).tolist() == pytest.approx([0], abs=1e-6)
+
+
+def test_several_images_of_one_goal_are_kept_apart_in_shares_of_their_score() -> None:
+    """Turns red: `score.detach().abs()` -> `score.abs()`."""
+    s, _ = seen("plain", "conv2")
+    goal, spread = Channel("conv2", 1), Spread("conv2")
+    values = torch.randn(3, 8, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    own = Seen(s.nets, {Place(0, "conv2"): values}, s.canvas)
+    apart = Apart(goal, spread, 2.0)
+    size = goal.score(own).detach().abs()
+    assert apart.score(own).tolist() == pytest.approx((goal.score(own) + 2 * size * spread.score(own)).tolist())
+    (found,) = torch.autograd.grad(apart.score(own).sum(), values)
+    (wanted,) = torch.autograd.grad((goal.score(own) + 2 * size * spread.score(own)).sum(), values)
+    assert torch.equal(found, wanted)
+    assert apart.places() == goal.places()
 
 
 def test_objectives_add_and_scale() -> None:

@@ -34,7 +34,7 @@ from convscope.network import Network
 from convscope.results import Picture
 from convscope.synthesis.image import Image, Reading
 from convscope.synthesis.loop import Ascent, Wanted
-from convscope.synthesis.objective import Spread, Sum
+from convscope.synthesis.objective import Apart, Spread
 from convscope.synthesis.response import tiles
 from convscope.synthesis.shake import LUCID
 
@@ -72,6 +72,7 @@ class ActivationMaximisation:
     colours: str = param("own", "'own': of the given images, else ImageNet's for three channels",
                          choices=("own", "imagenet", "independent"))
     variants: int = param(1, "pictures for each unit, told to differ", low=1, high=32)
+    diversity: float = param(1.0, "how much variants shall differ, in shares of their score", low=0)
     towards: str = param("", "another unit: the pictures on the way to it")
     frames: int = param(1, "pictures of the way, the last one included, for an animation; towards a unit: 6 or more", low=1)
     again: int = param(2, "further starts for a picture that stays below the strongest real image", low=0, high=20)
@@ -133,12 +134,12 @@ class ActivationMaximisation:
         if self.variants == 1 or not one.layer:
             return Wanted(one.start or one.name, one.objective, self.variants)
         (place, *_) = one.objective.places()
-        return Wanted(one.name, Sum((one.objective, Spread(place.layer)), (1.0, 1.0)), self.variants)
+        return Wanted(one.name, Apart(one.objective, Spread(place.layer), self.diversity), self.variants)
 
     def _again(
         self, net: Network, asked: Sequence[Asked], made: Tensor, values: dict[str, Any], ascent: Ascent, given: Given
     ) -> tuple[Tensor, dict[str, Any], str]:
-        """Pictures below the strongest real image, from other starts, at its place, at 4 times the rate; the better stays."""
+        """Pictures below the strongest real image, from other starts, at its place, 4 times as fast; the better stays."""
         first = int((~values["converged"]).sum())
         for attempt in range(1, self.again + 1):
             weak = np.flatnonzero(~values["converged"]).tolist()

@@ -203,6 +203,25 @@ class Spread(_OfLayer):
         return -(alike.sum(1) - alike.diagonal()) / others
 
 
+@dataclass(frozen=True)
+class Apart(Objective):
+    """A goal of several images that shall differ: score + strength·|score|·spread, |score| as a number.
+
+    In shares of the score, for scores of one network may be a thousand times those of another.
+    """
+
+    goal: Objective
+    spread: Spread
+    strength: float = 1.0
+
+    def places(self) -> frozenset[Place]:
+        return self.goal.places() | self.spread.places()
+
+    def score(self, seen: Seen) -> Tensor:
+        score = self.goal.score(seen)
+        return score + self.strength * score.detach().abs() * self.spread.score(seen)
+
+
 def before(net: Network, layer: str) -> str:
     """The layer that feeds an activation function, whose gradient nothing blocks; any other layer is its own."""
     found = net[layer]
