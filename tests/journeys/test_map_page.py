@@ -1,6 +1,6 @@
 """Maps of other layers and the most alike images, on a real atlas: live, and opened from disk.
 
-Mutations that turn these red, tried one by one: `keep(map_page(…))` after PCA left out of `maps` in atlas/of_images.py
+Mutations that turn these red, tried one by one: `keep(map_page(…))` after t-SNE left out of `maps` in atlas/of_images.py
 (test_any_layer…); `ctx.set({ alike: …` -> `ctx.note(…` in alike.js (test_most_alike…); `put(work.out, f"alike/…` left out of
 atlas/writing.py (test_from_disk).
 """
