@@ -138,8 +138,8 @@ CASES = {**dict.fromkeys(("squeezenet1_1", "resnet20_cifar10"), stored),
 
 
 def power(pictures: NDArray[Any], frequencies: Iterable[tuple[float, float]]) -> NDArray[np.float64]:
-    """(F,) mean over pictures (N, H, W, 3) of |Fourier transform|² at frequencies in cycles/px; each picture has power 1."""
-    x = pictures.astype(np.float64).mean(3)
+    """(F,) mean over pictures (N, H, W, 3) of |Fourier transform|² at frequencies in cycles/px, each colour with power 1."""
+    x = pictures.astype(np.float64).transpose(0, 3, 1, 2).reshape(-1, *pictures.shape[1:3])
     x = x - x.mean((1, 2), keepdims=True)
     h, w = x.shape[1:]
     x = x * np.hanning(h + 2)[1:-1, None] * np.hanning(w + 2)[None, 1:-1]
@@ -156,17 +156,18 @@ def grid_peak(pictures: NDArray[Any], stride: int, off: float = 0.0) -> float:
     With `off`, the same at frequencies off the grid by that share of 1/stride: what chance makes of as many ratios.
     """
     h, w = pictures.shape[1:3]
-    if stride < 2 or min(h, w) < 8 * stride:  # neighbours of one multiple would lie at another
+    if stride < 2 or min(h, w) < 12 * stride:  # neighbours of one multiple would lie at another
         return float("nan")
     found = []
-    ring = [(i, j) for i in range(-3, 4) for j in range(-3, 4) if max(abs(i), abs(j)) >= 2]
+    near = [(i / h, j / w) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    ring = [(r * np.sin(t) / stride, r * np.cos(t) / stride) for r in (0.18, 0.24, 0.3) for t in np.arange(12) * np.pi / 6]
     for i in range(stride // 2 + 1):
         for j in range(stride):
             if i == j == 0:
                 continue
             middle = ((i + off) / stride, (j + off) / stride)
-            around = power(pictures, [(middle[0] + a / h, middle[1] + b / w) for a, b in ring])
-            found.append(float(power(pictures, [middle])[0] / np.median(around)))
+            at, around = (power(pictures, [(middle[0] + a, middle[1] + b) for a, b in some]) for some in (near, ring))
+            found.append(float(at.mean() / np.median(around)))
     return max(found)
 
 
@@ -197,6 +198,8 @@ def row(net: Network, layer: str, given: Given, method: Any, most: int, seed: in
     stride = int(max([f.stride for f in fields], default=1))
     unmoved = method(steps=STEPS // 4, batch=1, basis="pixels", shake=0.0)
     still = [unmoved(net, f"{layer}/{u}", given).tiles for u in chosen[:8]]
+    while stride > 2 and min(tiles.shape[1:3]) < 12 * stride:
+        stride //= 2  # the finer ones are multiples of 1/stride too
     peaks = [grid_peak(tiles, stride), grid_peak(tiles, stride, 0.5), grid_peak(np.concatenate(still), stride)]
     told = " | ".join("" if np.isnan(p) else f"{p:.2f}" for p in peaks)
     print(f"| {layer} | {units_of(net[layer])} | {len(live)} | {len(chosen)} | {np.mean(ratio >= 1):.1%} | "
