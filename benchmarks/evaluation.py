@@ -12,6 +12,7 @@ import importlib
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,12 +43,12 @@ def main() -> None:
     net = Network.open(model, images[0])
     measures = (Deletion(), Insertion())
 
-    def judged(method: object) -> np.ndarray:
+    def judged(method: Any) -> np.ndarray:
         """(2, N): deletion and insertion of each photograph."""
         found = []
         for x in images:
             target = run.target(net, None, x)
-            case = Case(net, x, target, method(net, x, target), method)  # type: ignore[operator]
+            case = Case(net, x, target, method(net, x, target), method)
             found.append([float(m(case).columns[m.name][0]) for m in measures])
         return np.array(found).T
 
@@ -66,7 +67,7 @@ def main() -> None:
         took = (time.process_time() - began) / len(images)
         better = [all(sign * (values[i].mean() - other[i].mean()) > 0 for other in known.values())
                   for i, sign in ((0, -1), (1, 1))]
-        words = {(True, True): "both", (True, False): "deletion", (False, True): "insertion"}.get(tuple(better), "–")
+        words = {(True, True): "both", (True, False): "deletion", (False, True): "insertion"}.get((better[0], better[1]), "–")
         over = values - known["edge map"]
         cells = [f"{v.mean():.3f} | {d.mean():+.3f} ± {d.std(ddof=1) / len(d)**0.5:.3f}"
                  for v, d in zip(values, over, strict=True)]
