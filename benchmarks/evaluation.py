@@ -67,7 +67,8 @@ def main() -> None:
         took = (time.process_time() - began) / len(images)
         better = [all(sign * (values[i].mean() - other[i].mean()) > 0 for other in known.values())
                   for i, sign in ((0, -1), (1, 1))]
-        words = {(True, True): "both", (True, False): "deletion", (False, True): "insertion"}.get((better[0], better[1]), "–")
+        beaten = [word for word, yes in zip(("deletion", "insertion"), better, strict=True) if yes]
+        words = "both" if len(beaten) == 2 else "".join(beaten) or "–"
         over = values - known["edge map"]
         cells = [f"{v.mean():.3f} | {d.mean():+.3f} ± {d.std(ddof=1) / len(d)**0.5:.3f}"
                  for v, d in zip(values, over, strict=True)]
