@@ -286,3 +286,14 @@ def _same_bits(family: str, size: int) -> None:
     net = Network.open(module, x)
     with torch.no_grad():
         assert torch.equal(net(x), module(x))
+
+
+def test_any_memory_layout_gives_the_same() -> None:
+    """Turns red: `x.contiguous()` -> `x` in `run.arguments`."""
+    net = Network.open(nn.Sequential(nn.Flatten(), nn.Linear(48, 5)).eval(), (3, 4, 4))
+    x = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    wanted = run.run(net, x).output
+    turned = x.transpose(2, 3).contiguous().transpose(2, 3)  # the same numbers, columns first
+    for other in (x.contiguous(memory_format=torch.channels_last), turned):
+        assert not other.is_contiguous()
+        assert torch.equal(run.run(net, other).output, wanted)

@@ -146,7 +146,7 @@ def arguments(net: Network, x: Tensor) -> list[Any]:
         if node.name in net.tensors:
             values.append(net.tensors[node.name])
         elif node.name in inputs and first:
-            values.append(x)
+            values.append(x.contiguous())  # the graph was exported for one layout, and its views hold for no other
             first = False
         else:
             raise UsageError(
