@@ -122,11 +122,12 @@ def test_it_is_the_deconvnet_of_each_image(name: str, layer: str) -> None:
         assert not outside.any()
     below = name in ("plain", "non_square", "ceil_pool")  # these have a max pooling below the layer
     assert any("no max pooling lies below" in note for note in found.notes) == (not below)
-    limit = max(float(np.abs(heat).max()) for heat in heats) or 1.0
+    sizes = np.sort([v for heat in heats for v in np.abs(heat).ravel() if v > 0])
+    limit = float(sizes[int(np.ceil(0.99 * (len(sizes) - 1)))])
     assert found.values["limit"][0] == pytest.approx(limit)
     for i, heat in enumerate(heats):
         y0, x0, y1, x1 = (int(top.values[k][i]) for k in ("y0", "x0", "y1", "x1"))
-        part = np.rint(127.5 + 127.5 * heat[:, y0:y1, x0:x1] / limit).transpose(1, 2, 0)
+        part = np.rint(127.5 + 127.5 * np.clip(heat[:, y0:y1, x0:x1] / limit, -1, 1)).transpose(1, 2, 0)
         tile = found.tiles[2 * i + 1].astype(float)
         assert np.abs(tile - 127.75).sum() - np.abs(part - 127.75).sum() == pytest.approx(0.25 * (tile.size - part.size))
 

@@ -22,6 +22,7 @@ from convscope.run import target
 
 ELSEWHERE = ("starts at", "preprocessing not given")  # the place is in `values`; no image is drawn under a projection
 ALIKE = "no max pooling lies below: in a network of ReLUs the projections then differ by strength and at the border only"
+WITHIN = 0.99  # share of the projected values, zeros aside, that are drawn as they are; the others are clipped
 GREY = 127.5  # what zero is drawn as; a projection goes as far to black as to white
 
 
@@ -29,7 +30,7 @@ def projected(study: Study, layer: str, unit: int, k: int = 9, overlap: str = "a
     """Which pattern in each of its strongest images made the unit answer?
 
     Tiles (2k, h, w, 3) uint8 in pairs; `values`: as the method `top-images`, and 'limit', the |projection| that is drawn
-    black or white: the largest of all that are shown. Errors: as the methods `top-images` and `deconvnet`.
+    black or white: 99 % of what is not zero lies within it. Errors: as the methods `top-images` and `deconvnet`.
     """
     top: Picture = registry.load("responses", "top-images")(unit=unit, k=k)(study, layer)
     method = registry.load("attributions", "deconvnet")(overlap=overlap)
@@ -45,7 +46,7 @@ def projected(study: Study, layer: str, unit: int, k: int = 9, overlap: str = "a
         if str(heat.proof.get("max poolings with switches", "0 of 0")).startswith("0 "):
             notes.append(ALIKE)
         notes += [_said(note, int(image)) for note in heat.notes if not note.startswith(ELSEWHERE)]
-    limit = max(float(np.abs(heat).max()) for heat in heats) or 1.0
+    limit = scale_of(heats)
     size = map_of(found)
     positions = top.values["y"] * (1 if size is None else size[-1]) + top.values["x"]
     projections = [cut(found, int(p), _painted(heat / limit)) for p, heat in zip(positions, heats, strict=True)]
@@ -58,9 +59,16 @@ def projected(study: Study, layer: str, unit: int, k: int = 9, overlap: str = "a
     return Picture(tiles=tiles, units=names, scale="rgb", columns=6,
                    title=f"strongest images of {layer}/{unit}, and its response projected back",
                    values=values | {"limit": np.full(len(tiles), limit)},
-                   notes=(*top.notes, f"projections: mid-grey is 0, black and white are ∓{limit:.3g} on all of them{drawn}",
+                   notes=(*top.notes, f"projections: mid-grey is 0, black and white are ∓{limit:.3g} or beyond{drawn}",
                           *dict.fromkeys(notes)),
                    origin=dataclasses.replace(top.origin, method=f"{top.origin.method}, {method!r}"))
+
+
+def scale_of(heats: list[NDArray[Any]]) -> float:
+    """What is drawn black or white. A few pixels are far above the rest: scaled to the largest, one would see only them."""
+    sizes = np.abs(np.concatenate([heat.ravel() for heat in heats]))
+    sizes = sizes[sizes > 0]
+    return float(np.quantile(sizes, WITHIN, method="higher")) if len(sizes) else 1.0
 
 
 def _said(note: str, image: int) -> str:

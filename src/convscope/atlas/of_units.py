@@ -22,7 +22,7 @@ from convscope.atlas.jobs import Job, Made
 from convscope.atlas.work import Work
 from convscope.draw import raster
 from convscope.features._given import Given
-from convscope.projections import projected
+from convscope.projections import WITHIN, projected
 from convscope.responses._study import Study
 from convscope.results import Picture, Table
 
@@ -50,7 +50,7 @@ def jobs(work: Work, study: Study, chosen: str, about: Callable[[str], bool]) ->
     kinds: dict[str, tuple[str, Callable[[Work, Study, str, list[int]], Made]]] = {
         "connections": (repr(_connections()), _wired),
         "pictures": (repr(_maximisation(work)), _painted),
-        "projections": (f"top-images k={_strongest(work)}, {_deconvnet()!r}", _projected),
+        "projections": (f"top-images k={_strongest(work)}, {_deconvnet()!r}, {WITHIN}", _projected),
         "effects": (repr(_ablation(work, 0)), _silenced),
     }
     for kind, (settings, make) in kinds.items():

@@ -88,7 +88,7 @@
       ),
       cell < 9
         ? null
-        : names.map((name, i) => [
+        : names.map((name, i) => i % Math.ceil(13 / cell) ? null : [
             s('text', { 'x': margin - 6, 'y': margin + (i + 0.5) * cell + 4, 'text-anchor': 'end' }, short(name)),
             s('text', { 'x': margin + (i + 0.5) * cell, 'y': margin - 6, 'transform': `rotate(-50 ${margin + (i + 0.5) * cell} ${margin - 6})` }, short(name)),
           ]),

@@ -129,7 +129,7 @@
         'p.quiet',
         {},
         'Left: what the unit saw, cut to its receptive field. Right: its response led back to the pixels (Zeiler and Fergus 2014); ',
-        `mid-grey is zero, black and white are ∓${format.number(made.limit)}.`,
+        `mid-grey is zero, black and white are ∓${format.number(made.limit)} or beyond.`,
       ),
       h('ol.pairs', { dataset: { testid: 'projections' } }, pairs),
       details(content.about.projections, made.notes),
