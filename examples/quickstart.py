@@ -6,4 +6,4 @@ net = cs.open("demo:digits")  # or cs.open(your_model, example=x)
 print(net.trace())  # every layer: sizes, costs, receptive field
 heat = cs.attribute(net, "digits/0042", method="occlusion", window=2)  # which pixels decided?
 heat.plot().savefig("why.png")
-print(cs.atlas(net, "digits", out="atlas"))  # everything, as a folder for a browser
+print(cs.atlas(net, "digits", out="atlas", minutes=0.5))  # everything, as a folder for a browser

@@ -56,8 +56,8 @@ def sentences(few: data.Collection, out: Path) -> dict[str, Callable[[nn.Module]
         "open": opened,
         "trace": lambda m: cs.trace(m, SHAPE),
         "predict": lambda m: cs.predict(opened(m), image),
-        "respond": lambda m: cs.respond(opened(m), few, out / "record", embed=("2",)),
-        "atlas": lambda m: cs.atlas(opened(m), few, out / "atlas", pages=1, steps=2),
+        "respond": lambda m: cs.respond(opened(m), few, out / "record", embed=("0", "2")),
+        "atlas": lambda m: cs.atlas(opened(m), few, out / "atlas", pages=1, steps=2, units=8, minutes=0.2),
         "fit": lambda m: cs.fit(m, few, epochs=1),
         "run": lambda m: opened(m).run(torch.zeros(2, *SHAPE), keep=["2"]),
         "failing layer": lambda m: opened(m).run(torch.zeros(2, *SHAPE), keep=["nowhere"]),
@@ -77,7 +77,7 @@ def sentences(few: data.Collection, out: Path) -> dict[str, Callable[[nn.Module]
         )
     for method in registry.names("responses"):
         said[f"study {method}"] = lambda m, method=method: (
-            cs.respond(opened(m), few, out / "record", embed=("2",)),
+            cs.respond(opened(m), few, out / "record", embed=("0", "2")),
             cs.study(opened(m), few, out / "record", "2", method),
         )
     return said

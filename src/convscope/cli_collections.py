@@ -162,12 +162,15 @@ def serve(folder: Path, port: int, no_browser: bool) -> None:
 @click.option("--no-serve", is_flag=True, help="Only make the atlas.")
 @click.option("--port", default=0, help="Port; 0 finds a free one.")
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
+@click.option("--minutes", default=1.0, show_default=True, help="Time for features and studies; run again to go on.")
 @JSON
 @click.pass_context
-def demo(context: click.Context, out: Path, no_serve: bool, port: int, no_browser: bool, as_json: bool) -> None:
+def demo(
+    context: click.Context, out: Path, no_serve: bool, port: int, no_browser: bool, minutes: float, as_json: bool
+) -> None:
     """Train a small network on 1,797 real handwritten digits, write its atlas, and serve it."""
     with Bar(context) as progress:
-        page, accuracy = actions.demo(out, progress=progress)
+        page, accuracy = actions.demo(out, progress=progress, minutes=minutes)
     tell(
         {"page": str(page), "held_out_accuracy": accuracy},
         f"{accuracy:.2%} of the held-out digits are named right\n{page}",

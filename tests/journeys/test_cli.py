@@ -195,7 +195,7 @@ def test_ctrl_c_keeps_what_is_kept(tmp_path: Path) -> None:
 
 def test_demo_trains_and_writes_its_atlas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    found = json.loads(answer("demo", "--no-serve", "--out", tmp_path / "demo", "--json"))
+    found = json.loads(answer("demo", "--no-serve", "--out", tmp_path / "demo", "--minutes", "0.1", "--json"))
     assert found["held_out_accuracy"] >= 0.97
     assert Path(found["page"]).is_file()
 
