@@ -11,7 +11,7 @@ from typing import Any
 
 from convscope import actions
 from convscope.atlas import pictures
-from convscope.errors import StoreError
+from convscope.errors import StoreError, unknown
 from convscope.images import Preprocess
 from convscope.network import Network
 from convscope.results import Heatmap, Table
@@ -55,7 +55,11 @@ class Session:
 
     def pixels(self, image: Any) -> Any:
         """uint8 pixels of an image: its number in the collection, or an array."""
-        return self.collection[image] if isinstance(image, int) else image
+        if not isinstance(image, int):
+            return image
+        if not 0 <= image < len(self.collection):
+            raise unknown("image", str(image), (), f"numbers go from 0 to {len(self.collection) - 1}")
+        return self.collection[image]
 
     def predict(self, image: Any) -> Table:
         return actions.predict(self.network, self.pixels(image))

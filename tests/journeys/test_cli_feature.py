@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from PIL import Image
 
 import convscope as cs
 from convscope import actions, cli, registry
-from convscope.cli import main
 from convscope.errors import StoreError, UsageError
 from convscope.results import Picture
+from tests.journeys.test_cli import answer, say
 
 NETWORK = """
 from collections import OrderedDict
@@ -30,16 +29,6 @@ def small(channels=1, seed=0):
         flatten=nn.Flatten(), fc=nn.Linear(384, 10)))
 """
 SIZE = ("--input", "1x8x8", "--preprocess", "unit")
-
-
-def say(*words: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(w) for w in words])
-
-
-def answer(*words: str | Path) -> str:
-    result = say(*words)
-    assert result.exit_code == 0, result.output + str(result.exception)
-    return result.stdout
 
 
 @pytest.fixture

@@ -61,3 +61,6 @@ def test_a_unit_that_is_not_there_is_an_error_of_the_job(client: TestClient) -> 
     done = answer(client, target="0/99", method="activation-maximisation", parameters={"steps": 1})
     assert done["state"] == "failed"
     assert "99" in done["error"]
+    done = answer(client, target="0", method="dream", image=600)
+    assert "no image named '600'" in done["error"]
+    assert "numbers go from 0 to 5" in done["error"]

@@ -68,9 +68,7 @@
       event.preventDefault();
       button.disabled = true;
       try {
-        const parameters = Object.fromEntries(
-          inputs.map(([p, input]) => [p.name, value(p, input)]).filter(([, v]) => v !== undefined),
-        );
+        const parameters = values(inputs);
         const asked = {
           image: name.startsWith('upload-') ? name : Number(name),
           method: chosen.name,
@@ -104,19 +102,27 @@
         { id: 'classes' },
         ctx.network.classes.map((c) => h('option', { value: c })),
       ),
-      inputs.map(([p, input]) =>
-        h(
-          'label.field',
-          { title: p.help },
-          h('span', {}, p.name.replaceAll('_', ' '), p.unit ? h('small', {}, ` ${p.unit}`) : null),
-          input,
-        ),
-      ),
+      labels(inputs),
       button,
       h('p.quiet', {}, chosen.question),
       status,
     );
   }
+
+  /** The fields of a method's parameters, each with its name, help and unit. @param {Array<[object, HTMLElement]>} inputs */
+  const labels = (inputs) =>
+    inputs.map(([p, input]) =>
+      h(
+        'label.field',
+        { title: p.help },
+        h('span', {}, p.name.replaceAll('_', ' '), p.unit ? h('small', {}, ` ${p.unit}`) : null),
+        input,
+      ),
+    );
+
+  /** What the reader has set, by name; what was left alone is left to its default. */
+  const values = (inputs) =>
+    Object.fromEntries(inputs.map(([p, input]) => [p.name, value(p, input)]).filter(([, v]) => v !== undefined));
 
   function remember(key, input) {
     const property = input.type === 'checkbox' ? 'checked' : 'value';
@@ -231,5 +237,5 @@
     );
   }
 
-  Object.assign(window.convscope, { live: { state, start, post, follow, image, form, control, value, uploadButton, resultsOf, predictionOf } });
+  Object.assign(window.convscope, { live: { state, start, post, follow, image, form, control, labels, values, remember, uploadButton, resultsOf, predictionOf } });
 }

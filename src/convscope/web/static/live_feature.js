@@ -17,14 +17,13 @@
     const status = h('div.job', { 'role': 'status', 'aria-live': 'polite', 'dataset': { testid: 'feature-job' } });
     const inputs = method.parameters.map((p) => [p, live.control(p)]);
     const image = h('input', { id: 'feature-image', placeholder: 'none', dataset: { testid: 'feature-image' } });
+    for (const [p, input] of inputs) live.remember(`${method.name}.${p.name}`, input);
     const button = h('button.primary', { type: 'submit', dataset: { testid: 'feature-ask' } }, 'Ask');
     const submit = async (event) => {
       event.preventDefault();
       button.disabled = true;
       try {
-        const parameters = Object.fromEntries(
-          inputs.map(([p, input]) => [p.name, live.value(p, input)]).filter(([, v]) => v !== undefined),
-        );
+        const parameters = live.values(inputs);
         const number = image.value.trim();
         const asked = { target, method: method.name, image: number === '' ? null : Number(number), parameters };
         const { job } = await live.post('api/feature', asked);
@@ -55,14 +54,7 @@
           'feature-method',
         ),
         h('label.field', { title: 'number of an image of the collection, for methods that start from one' }, h('span', {}, 'image'), image),
-        inputs.map(([p, input]) =>
-          h(
-            'label.field',
-            { title: p.help },
-            h('span', {}, p.name.replaceAll('_', ' '), p.unit ? h('small', {}, ` ${p.unit}`) : null),
-            input,
-          ),
-        ),
+        live.labels(inputs),
         button,
         h('p.quiet', {}, method.question),
         status,

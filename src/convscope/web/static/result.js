@@ -6,7 +6,7 @@
     format,
     sprite,
   } = window.convscope;
-  const SHOWN = { rows: 12, tiles: 32 };
+  const SHOWN = { rows: 12, tiles: 32, large: 6 };
 
   /** @param {{kind: string, title: string, units: object, notes: string[], settings: string}} content */
   const result = (content) =>
@@ -68,18 +68,23 @@
   const compare = (a, b) =>
     a === b ? 0 : a === null ? -1 : b === null ? 1 : typeof a === 'string' ? a.localeCompare(b) : Number(a) - Number(b);
 
+  const told = (value) => (typeof value === 'boolean' ? (value ? 'yes' : 'no') : typeof value === 'string' ? value : format.number(value));
+
   function picture(content) {
     const names = Object.keys(content.values);
     if (content.across && content.captions.every((c) => /^\d+,\d+$/.test(c))) return mosaic(content, names); // 'row,column'
+    const count = content.captions.length;
+    const few = count <= SHOWN.large; // large, each with all its numbers; of many, the numbers come by pointing at a tile
+    const numbers = (at) => names.map((n) => `${n.replaceAll('_', ' ')}: ${told(content.values[n][at])}`);
     const tile = (at) =>
       h(
         'li',
-        { title: [content.captions[at], ...names.map((n) => `${n}: ${format.number(content.values[n][at])}`)].join('\n') },
-        sprite.tile(content.sheet, at, 72, content.captions[at]),
-        h('span.caption', {}, content.captions[at].replace(/^.*\//, '')),
+        { title: [content.captions[at], ...numbers(at)].join('\n') },
+        sprite.tile(content.sheet, at, few ? 200 : 72, content.captions[at]),
+        h('span.caption', {}, few ? content.captions[at] : content.captions[at].replace(/^.*\//, '')),
+        few ? numbers(at).map((text) => h('span.caption', {}, text)) : null,
       );
-    const list = h('ol.tiles-plain');
-    const count = content.captions.length;
+    const list = h(`ol.tiles-plain${few ? '.few' : ''}`);
     const fill = (many) => list.replaceChildren(...Array.from({ length: Math.min(many, count) }, (_, at) => tile(at)));
     fill(SHOWN.tiles);
     const more = h(
@@ -93,20 +98,20 @@
       },
       `all ${format.count(count)}`,
     );
-    return h('div', {}, list, h('p.quiet', {}, count > SHOWN.tiles ? more : null, ` ${content.sheet.scale ?? ''}`));
+    return h('div', {}, list, h('p.quiet', {}, count > SHOWN.tiles ? more : null, content.sheet.scale === 'rgb' ? null : ` ${content.sheet.scale ?? ''}`));
   }
 
   /** Tiles whose places mean something: a grid without gaps, empty cells left blank; a cell's numbers on hovering. */
   function mosaic(content, names) {
     const named = content.values.class;
     const side = Math.max(48, Math.floor(720 / content.across)); // px
-    const told = (at) =>
+    const facts = (at) =>
       names
         .map((n) => [n, content.values[n][at]])
         .filter(([, v]) => v !== null && v !== '')
         .map(([n, v]) => `${n}: ${typeof v === 'string' ? v : format.number(v)}`);
     const cell = (at) => {
-      const words = [content.captions[at], ...told(at)].join('\n');
+      const words = [content.captions[at], ...facts(at)].join('\n');
       const drawn = !content.values.cosine || content.values.cosine[at] !== null;
       return h(
         'li',
