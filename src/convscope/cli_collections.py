@@ -162,7 +162,7 @@ def serve(folder: Path, port: int, no_browser: bool) -> None:
 @click.option("--no-serve", is_flag=True, help="Only make the atlas.")
 @click.option("--port", default=0, help="Port; 0 finds a free one.")
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
-@click.option("--minutes", default=1.0, show_default=True, help="Time for features and studies; run again to go on.")
+@click.option("--minutes", default=0.5, show_default=True, help="Time for features and studies; run again to go on.")
 @JSON
 @click.pass_context
 def demo(

@@ -198,6 +198,29 @@ def test_served_it_says_the_same(browser: Any, live: str) -> None:
     assert tab.troubles == []
 
 
+def test_a_unit_is_asked_more_while_the_atlas_is_served(browser: Any, live: str) -> None:
+    """Turns red: in live_feature.js, do not hand `parameters` on; in result.js, leave the numbers of few tiles out."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    tab = Tab(context, live)
+    page = tab.open("?token=token#/unit/4/1", "")
+    tab.at("p-steps").fill("3")
+    tab.at("p-sign").select_option("both")
+    tab.at("feature-ask").click()
+    tab.until("() => document.querySelector('[data-testid=result-activation-maximisation]')")
+    words = tab.at("result-activation-maximisation").inner_text()
+    assert "steps=3" in words
+    assert "sign='both'" in words
+    assert words.count("response: ") == 2
+    assert tab.at("p-steps").input_value() == "3"  # what was typed is still there
+    tab.at("feature-image").fill("9999")
+    tab.at("feature-ask").click()
+    tab.until("() => document.querySelector('[data-testid=feature-job] .error')")
+    assert "they cannot be opened again" in tab.at("feature-job").inner_text()  # this atlas was given its images in Python
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    context.close()
+    assert tab.troubles == []
+
+
 def test_an_older_atlas_still_opens(browser: Any, tmp_path: Path) -> None:
     """Made before there was long work: no such data, no error."""
     out = write_atlas(tmp_path / "old", images=12, units=4, stages=1)

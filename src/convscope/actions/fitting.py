@@ -50,5 +50,5 @@ def demo(out: str | Path, *, progress: Progress | None = None, **settings: Any) 
     from convscope.opening import demo as trained
 
     net, run = trained.network("digits", progress)
-    settings = {"minutes": 1.0, **settings}  # a first look shall not take long; run `convscope atlas` to go on
+    settings = {"minutes": 0.5, **settings}  # a first look shall not take long; run `convscope atlas` to go on
     return atlas(net, "digits", out, progress=progress, **settings), float(run.epochs["held_out_accuracy"][-1])
