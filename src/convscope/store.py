@@ -31,13 +31,13 @@ import numpy as np
 
 from convscope.errors import StoreError, UsageError, unknown
 from convscope.geometry import Field
-from convscope.results import KINDS, Finding, Gradient, Grid, Layer, Line, Origin, Result, Terms
+from convscope.results import KINDS, Finding, Gradient, Grid, Layer, Line, Origin, Result, Size, Terms
 
 FORMAT = 1
 HEADER = "__result__"
 STALE = 600  # seconds without a write after which a `.part` file belongs to nobody
 # Dataclasses that a header may hold.
-_RECORDS = {cls.__name__: cls for cls in (Origin, Layer, Field, Gradient, Grid, Terms, Line, Finding)}
+_RECORDS = {cls.__name__: cls for cls in (Origin, Layer, Field, Gradient, Grid, Terms, Line, Finding, Size)}
 # Everything that zipfile, NumPy's reader and the JSON reader raise on bytes that are not what they should be.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, TypeError, SyntaxError,
            NotImplementedError, RuntimeError, MemoryError, OverflowError)

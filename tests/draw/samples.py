@@ -18,8 +18,10 @@ from convscope.results import (
     Line,
     Origin,
     Picture,
+    Receipt,
     Result,
     Run,
+    Size,
     Steps,
     Table,
     Terms,
@@ -35,7 +37,7 @@ def varied(seed: int) -> list[Result]:
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 6))
     return [trace(rng, n), heatmap(rng, n), picture(rng, n), table(rng, n), cloud(rng, n), run(rng, n),
-            steps(rng, n), findings(rng, n)]
+            steps(rng, n), findings(rng, n), receipt(rng)]
 
 
 def trace(rng: np.random.Generator, n: int) -> Trace:
@@ -117,6 +119,15 @@ def findings(rng: np.random.Generator, n: int) -> Findings:
                     checked={"array": np.array([f"conv{i}" for i in range(n)]), "difference": rng.random(n)}, origin=ORIGIN)
 
 
+def receipt(rng: np.random.Generator) -> Receipt:
+    n = int(rng.integers(0, 5))
+    rows = {k: np.array([f"{k}{i}" for i in range(n)], dtype=str) for k in ("layer", "before", "after")}
+    sizes = [Size(*(int(k) for k in rng.integers(0, 10**7, 3)), (3, 32, 32), (10,)) for _ in range(2)]
+    return Receipt(title="net: remove", changes=("conv2 is gone",), before=sizes[0], after=sizes[1], rows=rows,
+                   drift={"largest difference": float(rng.random())}, drift_on="5 images", code="net.conv2 = nn.Identity()",
+                   source="import torch\n", notes=("a note",), origin=ORIGIN)
+
+
 def empty() -> list[Result]:
     """Results of every kind with nothing in them."""
     return [Trace(name="", input_shape=(1, 3, 2, 2), layers=()), Table(columns={}), Run(steps={}, epochs={}),
@@ -125,7 +136,8 @@ def empty() -> list[Result]:
             Steps(title="", layer="", operator="", direction="forward", at=(), formula="", lines=(), value=0.0, check=0.0,
                   grids=(Grid("none", np.zeros((0, 2))),),
                   terms=Terms("", "", np.zeros((0, 2), int), np.zeros((0, 2), int), np.zeros(0), np.zeros(0))),
-            Findings(title="", findings=())]
+            Findings(title="", findings=()),
+            Receipt(title="", changes=(), before=Size(0, 0, 0, (), ()), after=Size(0, 0, 0, (), ()))]
 
 
 def nasty() -> list[Result]:
@@ -144,6 +156,9 @@ def nasty() -> list[Result]:
         nasty_steps(),
         Findings(title=NASTY, findings=(Finding(NASTY, NASTY, NASTY, {NASTY: NASTY}, NASTY, NASTY, NASTY),), notes=(NASTY,),
                  checked={NASTY: np.array([NASTY])}, units={NASTY: NASTY}),
+        Receipt(title=NASTY, changes=(NASTY,), before=Size(1, 1, 1, (1,), (1,)), after=Size(1, 1, 1, (1,), (1,)),
+                rows={k: np.array([NASTY]) for k in ("layer", "before", "after")}, drift={NASTY: 1.0}, drift_on=NASTY,
+                code=NASTY, source=NASTY, notes=(NASTY,)),
     ]
 
 
