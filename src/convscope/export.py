@@ -173,13 +173,18 @@ def _hooks_note(module: nn.Module) -> tuple[str, ...]:
     return (f"forward hooks are part of the graph: {shown}",) if held else ()
 
 
-def _export(module: nn.Module, inputs: Inputs, batch_free: bool) -> ExportedProgram:
+def with_modes(module: nn.Module, inputs: Inputs, batch_free: bool) -> ExportedProgram:
+    """The graph before it is decomposed: batch norm and dropout are there, with the flag that a mode sets."""
+    return _export(bare(module), inputs, batch_free, decomposed=False)
+
+
+def _export(module: nn.Module, inputs: Inputs, batch_free: bool, decomposed: bool = True) -> ExportedProgram:
     args, kwargs = _map(inputs, lambda t: t.detach())
     with torch.random.fork_rng(devices=[]), _quiet():
         try:
             shapes = _axes(inspect.signature(module.forward).bind(*args, **kwargs).arguments) if batch_free else None
             program = torch.export.export(twin(module), args, kwargs or None, dynamic_shapes=shapes, strict=False)
-            return program.run_decompositions({})
+            return program.run_decompositions({}) if decomposed else program
         except Exception as problem:  # a user's forward can fail in any way while it is traced
             raise explain(problem, module) from problem
 

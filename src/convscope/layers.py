@@ -88,12 +88,8 @@ def tensor_arguments(node: Node) -> tuple[list[Node | None], dict[str, Any]]:
     schema = getattr(node.target, "_schema", None)
     if schema is None:
         return [a for a in node.args if isinstance(a, Node)], {}
-    named: dict[str, Any] = {}
-    for position, argument in enumerate(schema.arguments):
-        if position < len(node.args):
-            named[argument.name] = node.args[position]
-        elif argument.name in node.kwargs:
-            named[argument.name] = node.kwargs[argument.name]
+    named = {a.name: value for a, value in zip(schema.arguments, node.args, strict=False)}
+    named |= {a.name: node.kwargs[a.name] for a in schema.arguments if a.name in node.kwargs}
     tensors: list[Node | None] = []
     settings: dict[str, Any] = {}
     for key, value in named.items():
@@ -130,11 +126,16 @@ def layers_of(program: ExportedProgram, sizes: dict[str, int], buffers: set[str]
     learned.
     """
     reading = _Reading(program, sizes, buffers)
-    shown = [node for node in program.graph.nodes if reading.is_layer(node)]
-    addresses = _addresses(shown)
+    addresses = _addresses([node for node in program.graph.nodes if reading.is_layer(node)])
     where: dict[Node, str] = {}
     counted: set[str] = set()
-    return tuple(reading.layer(node, addresses[node], where, counted) for node in shown)
+    return tuple(reading.layer(node, address, where, counted) for node, address in addresses.items())
+
+
+def addresses_of(program: ExportedProgram) -> dict[str, str]:
+    """The address of each layer by its node's name, of a graph that need not be decomposed."""
+    reading = _Reading(program, {}, set())
+    return {n.name: at for n, at in _addresses([n for n in program.graph.nodes if reading.is_layer(n)]).items()}
 
 
 def behind(program: ExportedProgram, at: int, by_node: dict[str, Layer]) -> Layer:
@@ -205,7 +206,7 @@ class _Reading:
         """Calls of a module that is one layer to a person, by their last operation, where only that one is used outside."""
         calls: dict[str, list[Node]] = {}
         for node in nodes:
-            path, kind = _module(node)
+            path, kind = module_of(node)
             if node in self.live and node.op == "call_function" and kind.rsplit(".", 1)[-1] in _WHOLE:
                 calls.setdefault(path, []).append(node)
         return {
@@ -223,7 +224,7 @@ class _Reading:
             node.all_input_nodes[0].meta["val"]
         ):
             return False  # x[:, 3:] also slices the batch, and takes all of it
-        return op_name(node) not in _PLUMBING or (op_name(node) == "clone" and "Dropout" in _module(node)[1])
+        return op_name(node) not in _PLUMBING or (op_name(node) == "clone" and "Dropout" in module_of(node)[1])
 
     def layer(self, node: Node, address: str, where: dict[Node, str], counted: set[str]) -> Layer:
         where[node] = address
@@ -241,7 +242,7 @@ class _Reading:
             settings["kernel_size"] = list(shapes[1][2:])
         counted |= {t.name for t in mine}
         sight = self.sights.get(node)
-        path, kind = _module(node)
+        path, kind = module_of(node)
         data = [t for t in tensors if t in self.live]
         return Layer(
             address=address,
@@ -288,7 +289,7 @@ def _parameters(node: Node, live: set[Node]) -> list[Node]:
     return list(dict.fromkeys(found))
 
 
-def _module(node: Node) -> tuple[str, str]:
+def module_of(node: Node) -> tuple[str, str]:
     """Path (with '@n' on the n-th call of a reused module) and class of the innermost module that made this call."""
     stack = node.meta.get("nn_module_stack") or {}
     if not stack:
@@ -300,12 +301,12 @@ def _module(node: Node) -> tuple[str, str]:
 
 def _addresses(nodes: list[Node]) -> dict[Node, str]:
     """A module that made one call lends it its path; several calls in one are told apart by operation, then by number."""
-    made = collections.Counter(_module(node)[0] for node in nodes)
+    made = collections.Counter(module_of(node)[0] for node in nodes)
     parents = {path.rsplit("@")[0].rsplit(".", i + 1)[0] for path in made for i in range(path.count("."))}
     taken: collections.Counter[str] = collections.Counter()
     addresses: dict[Node, str] = {}
     for node in nodes:
-        full, _ = _module(node)
+        full, _ = module_of(node)
         path = full.split("@")[0]
         name = shown_name(node)
         alone = made[full] == 1 and path != "" and path not in parents

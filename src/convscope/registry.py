@@ -17,7 +17,7 @@ from convscope.errors import unknown
 
 ROOT = Path(__file__).parent
 # folders of methods: one class a file
-FAMILIES = ("attributions", "features", "responses", "comparisons", "equivalences", "evaluations")
+FAMILIES = ("attributions", "features", "responses", "comparisons", "equivalences", "evaluations", "edits")
 
 
 def names(family: str) -> tuple[str, ...]:
