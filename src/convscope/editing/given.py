@@ -34,13 +34,22 @@ class Given:
         return self.images
 
     def batches(self, net: Network, most: int | None = None, size: int = 32) -> Iterator[Tensor]:
-        """The images as this network reads them, (B, C, H, W) a batch: the first `most`, in order."""
+        """The images as this network reads them, (B, C, H, W) a batch: the first `most`, in order, without unreadable ones."""
+        for x, _ in self.pairs(net, most, size):
+            yield x
+
+    def pairs(self, net: Network, most: int | None = None, size: int = 32) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same with the class index of each image, (B,), −1 where it is not known."""
         collection = self.wanted_images("this edit")
-        count = len(collection) if most is None else min(most, len(collection))
         preprocess, _ = inputs.preprocess_of(net)
-        for start in range(0, count, size):
-            arrays = [torch.from_numpy(preprocess(collection[i]).copy()) for i in range(start, min(start + size, count))]
-            yield net.check_input(torch.stack(arrays))
+        for batch in collection.batches(preprocess, size, stop=most):
+            yield net.check_input(batch.x), torch.as_tensor(batch.labels)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What had to be left out so far."""
+        left = [] if self.images is None else self.images.skipped
+        return (f"{len(left)} images could not be used, the first {left[0].id}: {left[0].reason}",) if left else ()
 
     def report(self, done: int, total: int, what: str) -> None:
         if self.progress is not None:

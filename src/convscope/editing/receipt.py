@@ -34,7 +34,7 @@ def written(method: object, draft: Draft, after: Network, source: str, given: Gi
         drift_on=on,
         code="\n".join(draft.code),
         source=source,
-        notes=(*draft.notes, *notes),
+        notes=(*draft.notes, *notes, *given.remarks),
         origin=before.origin(method),
     )
 
@@ -75,7 +75,8 @@ def _cell(layer: Layer | None) -> str:
 def drifted(before: Network, after: Network, given: Given,
             reads: Callable[[Tensor], Tensor] | None = None) -> tuple[dict[str, float], str, tuple[str, ...]]:
     """How far did the outputs move? Largest and root mean square difference, relative to the outputs' own spread, and in how
-    many images the highest class stays. Where it cannot be measured, the reason stands in place of the images."""
+    many images the highest class stays. Where it cannot be measured, the reason stands in place of the images. `reads` turns
+    what the old network reads into what the new one does, where that differs."""
     if before.input_shape[1] != after.input_shape[1]:
         return {}, f"the networks read {before.input_shape[1]} and {after.input_shape[1]} channels", ()
     if given.images is None:
@@ -85,7 +86,7 @@ def drifted(before: Network, after: Network, given: Given,
     else:
         batches = list(given.batches(before, MOST))
         count = sum(len(b) for b in batches)
-        on = f"{count} images" + (f" (the first of {len(given.images):,})" if count < len(given.images) else "")
+        on = f"{count} images" + (f" (of {len(given.images):,}, the first)" if count < len(given.images) else "")
     pairs = [(before.run(x).output, after.run(x if reads is None else reads(x)).output) for x in batches]
     old, new = (torch.cat([_flat(p[i]) for p in pairs]) for i in (0, 1))
     if old.shape != new.shape:
