@@ -297,18 +297,3 @@ def test_questions_that_do_not_fit(tmp_path: Path) -> None:
     assert Sweep(batch=1)(bound, digits(5), GREY, tmp_path / "c").counted == 5
     with pytest.raises(UsageError, match=r"Sweep.top must be in \[1, 1000\]; got 0"):
         Sweep(top=0)
-
-
-@pytest.mark.parametrize(
-    ("output", "said"),
-    [
-        (torch.tensor([[0.2, 0.8], [1.0, 0.0]]), "probabilities (the outputs add up to 1)"),
-        (torch.tensor([[0.2, 0.8]]).log(), "exp of log-probabilities"),
-        (torch.tensor([[3.0, -1.0]]), "softmax of the outputs"),
-        (torch.tensor([[0.5, 0.9]]), "softmax of the outputs"),
-    ],
-)
-def test_how_outputs_are_read(output: torch.Tensor, said: str) -> None:
-    got, how = sweep.probabilities(output)
-    assert how == said
-    assert torch.allclose(got.sum(1), torch.ones(len(got)), atol=1e-5)

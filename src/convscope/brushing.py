@@ -17,13 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope import run
+from convscope import outputs, run
 from convscope.attributions import _fill
 from convscope.draw import raster
 from convscope.errors import UsageError
 from convscope.incremental.executor import Incremental
 from convscope.network import Network
-from convscope.sweep import probabilities
 
 FILLS = ("grey", "mean", "blur", "noise", "image")  # 'image' paints the picture back
 STROKES, POINTS = 500, 20_000  # at most
@@ -72,7 +71,8 @@ class Easel:
         self.passes = Incremental(net, x)
         self.x = net.check_input(x)
         self.fills: dict[str, Tensor] = {"image": self.x}
-        self.before, self.kind = probabilities(self.passes.clean.flatten(1).float())
+        self.reading = outputs.read(self.net)
+        self.before, self.kind = self.reading.each(self.passes.clean.flatten(1).float()), self.reading.does
         self.under: tuple[tuple[Stroke, ...], Tensor] = ((), self.x)  # the strokes that were there, and the image with them
 
     def answer(self, painted: Sequence[Stroke], check: bool = False) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Easel:
         began = time.perf_counter()
         output = self.passes.changed(image).flatten(1).float()
         took = time.perf_counter() - began
-        now = probabilities(output)[0]
+        now = self.reading.each(output)
         count = min(SHOWN, now.shape[1])
         shown = list(dict.fromkeys([*self.before[0].topk(count).indices.tolist(), *now[0].topk(count).indices.tolist()]))
         answer: dict[str, Any] = {

@@ -20,8 +20,11 @@ from convscope import (
     cli_attributions,
     cli_collections,
     cli_comparisons,
+    cli_edits,
     cli_features,
+    cli_keys,
     cli_mechanics,
+    cli_predict,
     registry,
 )
 from convscope.console import (
@@ -64,18 +67,6 @@ def trace(network: str, as_json: bool, out: Path | None, no_measure: bool, backw
     emit(actions.open(network, **network_settings(opening)).trace(not no_measure, backward), as_json, out)
 
 
-@main.command()
-@click.argument("network")
-@click.argument("image")
-@network_options
-@click.option("--top", default=5, show_default=True, help="How many classes.")
-@JSON
-@OUT
-def predict(network: str, image: str, top: int, as_json: bool, out: Path | None, **opening: Any) -> None:
-    """What does the network see in IMAGE? Its highest outputs with class names and probabilities."""
-    emit(actions.predict(actions.open(network, **network_settings(opening)), image, top), as_json, out)
-
-
 @main.command(name="list")
 @click.argument("family", required=False)
 @JSON
@@ -105,7 +96,7 @@ def list_(family: str | None, as_json: bool) -> None:
 
 
 for command in (*cli_attributions.COMMANDS, *cli_mechanics.COMMANDS, *cli_collections.COMMANDS, *cli_comparisons.COMMANDS,
-                *cli_features.COMMANDS):
+                *cli_features.COMMANDS, *cli_predict.COMMANDS, *cli_edits.COMMANDS, *cli_keys.COMMANDS):
     main.add_command(command)
 
 

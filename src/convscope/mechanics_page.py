@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from convscope import run
+from convscope import outputs, run
 from convscope.errors import UnknownName, UsageError, unknown
 from convscope.glass import INPUT
 from convscope.mechanics.capture import Capture
@@ -27,7 +27,6 @@ from convscope.mechanics.loss import Loss
 from convscope.mechanics.steps import DIRECTIONS, Question, work_out
 from convscope.mechanics_maps import Worked, encode, layer_maps
 from convscope.network import Network
-from convscope.sweep import probabilities
 
 MOST_CHANGES = 100
 LARGEST = 1e6  # of a changed number
@@ -184,7 +183,7 @@ class _Run:
     def answers(self, top: int = 5) -> list[dict[str, Any]]:
         """The highest classes."""
         net, output = self.kept.net, self.kept.output.detach().flatten(1)
-        shares, _ = probabilities(output)
+        shares = outputs.read(net).each(output)
         best = output[0].topk(min(top, output.shape[1])).indices.tolist()
         return [{"class": k, "name": run.class_name(net, k), "probability": float(shares[0, k])} for k in best]
 

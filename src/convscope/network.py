@@ -45,6 +45,7 @@ class Network:
     reference: str = ""  # what `open` was asked for; empty for a module object
     classes: tuple[str, ...] = ()
     preprocess: Preprocess | None = None
+    temperature: float | None = None  # fitted for this very network (`convscope predict --calibrate`)
     notes: tuple[str, ...] = ()
     module: nn.Module | None = None  # a twin, to export again at another size
     _at: dict[Any, Network] = field(default_factory=dict[Any, "Network"], repr=False)
@@ -246,6 +247,7 @@ class Network:
                 reference=self.reference,
                 classes=self.classes,
                 preprocess=self.preprocess,
+                temperature=self.temperature,
                 notes=self.notes,
             )
             # Tensors stay this network's own: they may have been moved or cast since it was opened.

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope import record, store
+from convscope import outputs, record, store
 from convscope.data import Batch, Collection
 from convscope.errors import DataError, ShapeError, StoreError, UsageError
 from convscope.fast import fast
@@ -240,7 +240,7 @@ class _Work:
         output = quick.run(batch.x.to(self.net.device, self.net.dtype), see).cpu()
         for address, means in found:
             embeddings[address][batch.index] = means
-        scores, _ = probabilities(output.flatten(1).float())
+        scores = outputs.read(self.net).each(output.flatten(1).float())
         best = scores.topk(min(5, scores.shape[1]))
         rows = np.zeros(len(batch.index), PREDICTION)
         rows["index"][:, : best.indices.shape[1]], rows["probability"][:, : best.values.shape[1]] = (
@@ -249,16 +249,6 @@ class _Work:
         )
         rows["seen"] = True
         predictions[batch.index] = rows
-
-
-def probabilities(output: Tensor) -> tuple[Tensor, str]:
-    """(B, K) probabilities from a last layer, and how they were read: as they are, from their logarithms, or by softmax."""
-    sums = output.sum(1)
-    if bool((output >= 0).all()) and bool((sums - 1).abs().max() < 1e-3):
-        return output, "probabilities (the outputs add up to 1)"
-    if bool((output <= 0).all()) and bool((output.exp().sum(1) - 1).abs().max() < 1e-3):
-        return output.exp(), "exp of log-probabilities"
-    return output.softmax(1), "softmax of the outputs"
 
 
 def merge(folder: str | Path, world: int) -> Record:
@@ -308,4 +298,4 @@ def _wait_for_all() -> None:
     dist.barrier()
 
 
-__all__ = ["Record", "Sweep", "merge", "probabilities"]
+__all__ = ["Record", "Sweep", "merge"]

@@ -1,10 +1,12 @@
 """The sentences that command line and web page both speak: plain values in, a Result out.
 
-networks.py      open a network; its layers, its answers
+networks.py      open a network; its layers
+predicting.py    what a network says of images; its temperature; whether its preprocessing fits
 features.py      what a unit, layer or class has learned to look for
 attributions.py  which pixels decided: one method, or all side by side
 mechanics.py     single numbers worked out, one training step, proofs, somebody's own backpropagation checked
 collections.py   a network over a collection of images: sweeps, studies, the atlas
+editing.py       a network changed: a copy, and the receipt
 comparisons.py   networks side by side: what training changed, how alike two are
 evaluating.py    which heat-maps can be trusted
 fitting.py       training, the demo
@@ -17,11 +19,13 @@ from __future__ import annotations
 from convscope.actions.attributions import attribute, attribute_all, attribute_each
 from convscope.actions.collections import atlas, open_atlas, respond, study, swept
 from convscope.actions.comparisons import compare
+from convscope.actions.editing import edit
 from convscope.actions.evaluating import evaluate
 from convscope.actions.features import chosen, feature, keep_last, rebuild
 from convscope.actions.fitting import demo, fit
 from convscope.actions.mechanics import equivalences, steps, update, verify
-from convscope.actions.networks import Progress, make, open, predict, read_pixels, read_preprocess, trace
+from convscope.actions.networks import Progress, make, open, read_pixels, read_preprocess, trace
+from convscope.actions.predicting import calibrate, check_preprocess, folder_of, predict
 
 __all__ = [
     "Progress",
@@ -29,13 +33,17 @@ __all__ = [
     "attribute",
     "attribute_all",
     "attribute_each",
+    "calibrate",
+    "check_preprocess",
     "chosen",
     "compare",
     "demo",
+    "edit",
     "equivalences",
     "evaluate",
     "feature",
     "fit",
+    "folder_of",
     "keep_last",
     "make",
     "open",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope import registry
 from convscope.errors import UsageError
-from convscope.results import Table, Trace
+from convscope.results import Trace
 
 if TYPE_CHECKING:
     from convscope.images import Preprocess
@@ -78,30 +78,3 @@ def trace(network: Any, example: Any = None, *, backward: bool = False, **how: A
     `backward`: also how the backward pass gets each gradient, with its sizes and MACs.
     """
     return open(network, example, **how).trace(backward=backward)
-
-
-def predict(network: Any, image: Any, top: int = 5) -> Table:
-    """What does the network see in an image? Its highest outputs, as probabilities; how they were read is said."""
-    import numpy as np
-
-    from convscope import inputs, run
-    from convscope.sweep import probabilities
-
-    net = open(network)
-    x, notes = inputs.prepare(net, image)
-    output = run.run(net, x).output.flatten(1)
-    shares, how = probabilities(output.float())
-    best = shares[0].topk(min(top, shares.shape[1])).indices
-    columns = {
-        "class": np.array([run.class_name(net, int(i)) for i in best]),
-        "probability": shares[0, best].numpy(),
-        "output": output[0, best].float().numpy(),
-        "index": best.numpy(),
-    }
-    return Table(
-        columns=columns,
-        units={"probability": how, "output": "the last layer's value"},
-        title=f"{net.name} says",
-        notes=notes,
-        origin=net.origin("predict", x),
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from convscope import registry, run, store
+from convscope import outputs, registry, run, store
 from convscope.addresses import slug
 from convscope.draw import colours, raster
 from convscope.network import Network, map_of
@@ -146,12 +146,11 @@ def heatmaps_for(size: tuple[int, ...]) -> tuple[tuple[str, dict[str, Any]], ...
 
 def prediction(net: Network, output: Any, top: int = 5) -> dict[str, Any]:
     """The five highest classes of one image."""
-    from convscope.sweep import probabilities
-
-    shares, how = probabilities(output.flatten(1).float())
+    reading = outputs.read(net)
+    shares = reading.each(output.flatten(1).float())
     best = shares[0].topk(min(top, shares.shape[1]))
     return {
-        "kind": how,
+        "kind": reading.does,
         "top": best.indices.tolist(),
         "probability": best.values.tolist(),
         "names": [run.class_name(net, i) for i in best.indices.tolist()],

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
+from convscope import outputs
 from convscope.errors import ShapeError
 from convscope.fast import fast
 from convscope.network import Network
 from convscope.results import Heatmap, Table
 from convscope.run import Target
-from convscope.sweep import probabilities
 
 Floats = NDArray[np.float64]
 Method = Callable[[Network, Tensor, Target], Heatmap]
@@ -74,7 +74,8 @@ class Case:
         if self.target.unit is not None:
             return lambda images: self.target.score(self.net, images)
         quick, index = fast(self.net, ()), self.target.index
-        return lambda images: probabilities(quick.run(images).flatten(1).float())[0][:, index]
+        reading = outputs.read(self.net, temperature=1.0)
+        return lambda images: reading.each(quick.run(images).flatten(1).float())[:, index]
 
     @property
     def read_as(self) -> str:

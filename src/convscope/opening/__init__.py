@@ -37,6 +37,7 @@ class Source:
     random: bool = False  # weights are freshly initialised
     ours: bool = True  # False for the user's own object, which must not be written to
     program: Any = field(default=None, repr=False)  # an ExportedProgram, for sources that are graphs already
+    folder: Path | None = None  # where it was found: files beside it belong to it (`opening.beside`)
 
 
 def open(
@@ -52,12 +53,14 @@ def open(
 
     `example`: a tensor, a shape `(C, H, W)`, a tuple of tensors or a dict; needed unless the source knows its input.
     `weights`: `.safetensors`, or `.pt` read with `weights_only=True`; `partial` accepts missing names. `classes`: names,
-    or a file with one per line. `preprocess`: how images become inputs.
+    or a file with one per line. `preprocess`: how images become inputs. Where these two are not given, `preprocess.json`,
+    `classes.txt` and `calibration.json` beside the weights, or beside the factory's file, are read; the notes say so.
 
     >>> open("zoo:lenet5")
     Network(lenet5, input 1×28×28, 12 layers, 61,706 parameters)
     """
     from convscope.network import Network
+    from convscope.opening.beside import Beside
 
     if isinstance(asked, Network):
         return asked
@@ -70,17 +73,27 @@ def open(
         notes += loaded
     elif source.random:
         notes.append("weights are random (seed 0): give --weights for trained ones")
+    beside = Beside.of((None if weights is None else Path(weights).parent, source.folder))
+    told = weights is None and source.preprocess is not None  # a demo has read its own files
+    prepared = beside.preprocess() if preprocess is None and not told else None
+    named = beside.classes() if classes is None and not told else ()
     facts = {
         "reference": asked if isinstance(asked, str) else "",
-        "classes": read_classes(classes) if classes is not None else source.classes,
-        "preprocess": preprocess or source.preprocess,
+        "classes": read_classes(classes) if classes is not None else named or source.classes,
+        "preprocess": preprocess or prepared or source.preprocess,
         "notes": tuple(notes),
     }
     if source.program is not None and example is None:
         from convscope.opening import pt2
 
-        return pt2.network(source, facts)
-    return Network.open(module, example if example is not None else source.example, source.name, **facts)
+        net = pt2.network(source, facts)
+    else:
+        if example is None:
+            example = source.example
+        if example is None and prepared is not None and prepared.size is not None:
+            example = (prepared.depth, *prepared.size)
+        net = Network.open(module, example, source.name, **facts)
+    return beside.told(net, preprocess=prepared is not None, classes=bool(named))
 
 
 def find(asked: Any) -> Source:
@@ -117,6 +130,19 @@ def find(asked: Any) -> Source:
         "expected zoo:NAME, demo:NAME, pkg.mod:factory, file.py:factory or file.pt2",
         "for example zoo:resnet18; `convscope list zoo` shows all",
     )
+
+
+def folder_of(asked: Any, weights: str | Path | None = None) -> Path | None:
+    """Where the files beside a network lie: with its weights, else with its factory's file; None where there is no place."""
+    if weights is not None:
+        return Path(weights).parent
+    text = str(asked) if isinstance(asked, (str, Path)) else ""
+    if text.startswith("demo:"):
+        from convscope.opening import demo
+
+        return demo.cache() / f"demo-{text.removeprefix('demo:')}"
+    place = text if text.endswith(".pt2") else text.partition("(")[0].rpartition(":")[0]
+    return Path(place).resolve().parent if place.endswith((".py", ".pt2")) else None
 
 
 def read_classes(given: Any) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ def find(name: str) -> Source:
         source.example,
         Preprocess.load(folder / "preprocess.json"),
         read_classes(folder / "classes.txt"),
+        folder=folder,
     )
 
 

@@ -31,7 +31,9 @@ def find(reference: str) -> Source:
         raise unknown("factory", name, public, f"{place} must define it")
     with torch.random.fork_rng(devices=[]):  # so that a network without weights of its own is the same at every call
         torch.manual_seed(0)
-        return Source(build(made, args, kwargs, reference), name)
+        folder = Path(place).resolve().parent if place.endswith(".py") else None
+        example = getattr(module, "INPUT", None)  # what the file of an edited network says of itself
+        return Source(build(made, args, kwargs, reference), name, example, folder=folder)
 
 
 def _split(reference: str) -> tuple[str, str, str]:

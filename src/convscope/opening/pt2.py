@@ -38,7 +38,7 @@ def find(path: Path) -> Source:
             f"{type(problem).__name__}: {str(problem).splitlines()[0][:200]}",
             "it must be written by torch.export.save",
         ) from problem
-    return Source(program.module(), path.stem, program=program)
+    return Source(program.module(), path.stem, program=program, folder=path.parent)
 
 
 def refuse_pickles(path: Path) -> None:
