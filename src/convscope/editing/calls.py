@@ -44,6 +44,9 @@ def call_text(node: Node, names: dict[Node, str]) -> str:
         return f"{said[0]}[{said[1]}]"
     if not hasattr(target, "_schema"):
         return f"{_python(target)}({', '.join(said + named)})"
+    if name == "batch_norm.default":  # a function that is told the mode of the module it stands in
+        x, weight, bias, mean, variance, _, momentum, eps = said[:8]
+        return f"F.batch_norm({x}, {mean}, {variance}, {weight}, {bias}, self.training, {momentum}, {eps})"
     if name in _SIGNS and not named and len(said) == 2:
         return f"{said[0]} {_SIGNS[name]} {said[1]}"
     if name in _METHODS:

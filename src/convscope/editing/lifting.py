@@ -178,17 +178,18 @@ class Lifted:
             old = old.args[0] if _writes(layers.op_name(old)) else None
 
     def _refuse_written_view(self, node: Node) -> None:
-        base = node.args[0]
-        if not isinstance(base, Node) or layers.op_name(base) not in _VIEWS:
-            return
+        """A part that is written in place changes the whole that it is a part of: right only if nobody reads that again."""
         order = {n: i for i, n in enumerate(self.program.graph.nodes)}
-        whole = base.args[0]
-        if isinstance(whole, Node) and any(order[u] > order[node] for u in whole.users if u is not base):
-            raise ExportError(
-                f"{node.name} writes into a part of {whole.name} that is read again",
-                "such a network cannot be taken apart",
-                "write the part to a new tensor and join with torch.cat",
-            )
+        part: Any = node.args[0]
+        while isinstance(part, Node) and layers.op_name(part) in _VIEWS:
+            whole: Any = part.args[0]
+            if isinstance(whole, Node) and any(order[u] > order[node] for u in whole.users if u is not part):
+                raise ExportError(
+                    f"{node.name} writes into a part of {whole.name} that is read again",
+                    "such a network cannot be taken apart with its modes",
+                    "write the part to a new tensor and join with torch.cat",
+                )
+            part = whole
 
 
 def place(root: nn.Module, path: str, thing: nn.Module | Tensor) -> None:

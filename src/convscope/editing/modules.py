@@ -131,8 +131,9 @@ _READERS: dict[str, Callable[[dict[str, Any]], nn.Module | None]] = {
     "conv_transpose1d": _transposed, "conv_transpose2d": _transposed, "conv_transpose3d": _transposed,
     "linear": _linear, "batch_norm": _batch_norm, "_native_batch_norm_legit_no_training": _batch_norm,
     "dropout": _dropout, "dropout_": _dropout, "feature_dropout": lambda a: nn.Dropout2d(a["p"]),
+    "alpha_dropout": lambda a: nn.AlphaDropout(a["p"]),
 }  # fmt: skip
-_WITHOUT_WEIGHTS = {"dropout", "dropout_", "feature_dropout"}
+_WITHOUT_WEIGHTS = {"dropout", "dropout_", "feature_dropout", "alpha_dropout"}
 
 
 _BENT: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "silu": nn.SiLU,
