@@ -72,6 +72,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "outputs",
         "debugger",
         "similarity",
+        "stages",
         "synthesis",
         "watch",
     ),

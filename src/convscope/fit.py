@@ -36,6 +36,7 @@ from convscope.processes import Group, processes
 from convscope.recipe import FitSettings, images_used, order_of, rate_at
 from convscope.results import Origin, Run
 from convscope.scoring import Score, evaluate, forward, labelled, left_as_it_was, score
+from convscope.stages import Plan
 
 __all__ = ["FitSettings", "Score", "evaluate", "fit"]
 Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what is going on)
@@ -49,7 +50,8 @@ def fit(model: nn.Module, train: Collection, held_out: Collection | None, prepro
     `kept` says where and how often to keep weights along the way, the initial ones among them.
     `steps` has a value a step: step, epoch, loss (mean over the batch, nats), rate. `epochs`: epoch, loss and accuracy (met
     while training), held_out_loss and held_out_accuracy (NaN without held-out images), seconds. A loss that is not finite
-    ends the run before that step is taken; `notes` tells. Errors: DataError (labels), ShapeError (outputs), UsageError (a
+    ends the run before that step is taken; `notes` tells. What requires no gradient stays as it is, statistics of its batch
+    norm included, unless a stage names it (`stages.py`). Errors: DataError (labels), ShapeError (outputs), UsageError (a
     checkpoint of another run), StoreError (a damaged one).
 
     >>> from convscope.data import open_collection
@@ -87,12 +89,14 @@ class _Job:
     notes: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.plan = Plan(self.model, self.settings)
+        self.parameters = self.plan.parameters
         if not self.parameters:
             raise UsageError(f"nothing to train in {type(self.model).__name__}", "no parameter requires a gradient",
-                             "set requires_grad on some")
+                             "set requires_grad on some, or name what is to train: stages='all:10'")
         self.device = self.parameters[0].device
-        self.optimizer = make_optimizer(self.settings, self.parameters)
+        self.optimizer = make_optimizer(self.settings, self.plan.groups)
+        self.notes += self.plan.notes
 
     def run(self, group: Group, progress: Progress | None, path: Path | None) -> Run:
         size = self.settings.batch_size
@@ -128,6 +132,7 @@ class _Job:
         size, per_epoch = self.settings.batch_size, -(-n // self.settings.batch_size)
         _seed(self.device, (self.settings.seed * 1_000_003 + epoch) * 1009 + group.rank)
         self.model.train()
+        self.plan.begin(epoch)
         loss = right = count = 0.0
         for k, batch in enumerate(_parts(self.train, self.preprocess, order, size, group)):
             step = epoch * per_epoch + k
@@ -138,7 +143,7 @@ class _Job:
             if not math.isfinite(batch_loss):
                 return math.nan, right, count
             for options in self.optimizer.param_groups:
-                options["lr"] = rate
+                options["lr"] = rate * options.get("share", 1.0)
             self.optimizer.step()
             self._keep(None, step + 1, group)
             loss, right, count = loss + batch_loss, right + batch_right, count + images
@@ -194,7 +199,7 @@ class _Job:
         """What must be the same for a checkpoint to be of this run."""
         shapes = {name: list(t.shape) for name, t in _tensors(self.model).items()}
         held = "" if self.held_out is None else self.held_out.fingerprint
-        return {"settings": dataclasses.asdict(self.settings), "network": shapes, "train": self.train.fingerprint,
+        return {"settings": self.settings.identity, "network": shapes, "train": self.train.fingerprint,
                 "held_out": held, "preprocess": repr(self.preprocess)}
 
     def _state(self, done: int, world: int) -> dict[str, Any]:
@@ -227,7 +232,8 @@ class _Job:
         steps, epochs = ({k: np.array(v, np.int64 if k in whole else np.float64) for k, v in d.items()}
                          for d in (self.steps, self.epochs))
         about = {"images": len(self.train), "held_out_images": 0 if self.held_out is None else len(self.held_out),
-                 "parameters": sum(p.numel() for p in self.parameters), "processes": group.world}
+                 "parameters": sum(p.numel() for p in self.parameters), "frozen_parameters": self.plan.frozen,
+                 "processes": group.world}
         origin = Origin(repr(self.settings), type(self.model).__name__, self.train.fingerprint, self.settings.seed,
                         {"convscope": __version__, "torch": str(torch.__version__)})
         return Run(origin=origin, steps=steps, epochs=epochs, settings=dataclasses.asdict(self.settings) | about,

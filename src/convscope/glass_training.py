@@ -241,7 +241,7 @@ class _Job:
         """What must be the same for a checkpoint to be of this run."""
         shapes = {name: [str(a.dtype), *a.shape] for name, a in self.parameters.items()}
         held = "" if self.held_out is None else self.held_out.fingerprint
-        return {"settings": dataclasses.asdict(self.settings), "network": shapes, "train": self.examples.fingerprint,
+        return {"settings": self.settings.identity, "network": shapes, "train": self.examples.fingerprint,
                 "held_out": held}
 
     def _save(self, path: Path, done: int) -> None:

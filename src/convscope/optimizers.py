@@ -18,8 +18,8 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 }
 
 
-def make_optimizer(settings: FitSettings, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """torch's optimiser. Weight decay is said to it even when 0: some (AdamW) decay by default.
+def make_optimizer(settings: FitSettings, parameters: Iterable[nn.Parameter | dict[str, Any]]) -> torch.optim.Optimizer:
+    """torch's optimiser, of parameters or groups. Weight decay is said to it even when 0: some (AdamW) decay by default.
 
     Errors: UnknownName (no such optimiser), UsageError (one without momentum or weight decay, where that is asked for).
     """

@@ -1,4 +1,4 @@
-"""How to train, in nine numbers and words: optimiser, learning rate and its schedule, and which images each step sees.
+"""How to train, in a few numbers and words: optimiser, rate and schedule, stages, and which images each step sees.
 
 The rate is a function of the step alone and the order of images one of (seed, epoch), so nothing about them needs to be
 kept to go on later. Both engines, torch (`fit.py`) and NumPy (`glass_training.py`), train by the functions of this file.
@@ -6,13 +6,16 @@ kept to go on later. Both engines, torch (`fit.py`) and NumPy (`glass_training.p
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope.errors import UsageError
 from convscope.fields import param, validate
 
 
@@ -20,8 +23,8 @@ from convscope.fields import param, validate
 class FitSettings:
     """How is the network trained? `optimizer` is any of torch.optim that steps from gradients alone.
 
-    The NumPy engine has sgd, adam and adamw. Each engine raises UnknownName or UsageError for an optimiser, or an option of
-    it, that it does not have.
+    The NumPy engine has sgd, adam and adamw, and no stages. Each engine raises UnknownName or UsageError for an optimiser,
+    or an option of it, that it does not have. `stages` decide on the epochs: see `stages.py`.
 
     >>> FitSettings(optimizer="sgd", rate=0.1, momentum=0.9).schedule
     'constant'
@@ -35,9 +38,44 @@ class FitSettings:
     weight_decay: float = param(0.0, "weight decay", low=0)
     schedule: str = param("constant", "how the rate falls", choices=("constant", "cosine", "step", "one-cycle"))
     seed: int = param(0, "seed of the order of images and of dropout", low=0)
+    stages: str = param("", "which parts train, and for how many epochs, one stage after the other, each with those before "
+                            "it: head:5,layer4:5,all:5; empty: all that is not frozen")
+    old_rate: float = param(1.0, "rate of the old part as a share of the new one's (the head, or the first stage)", low=0)
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.stages:
+            object.__setattr__(self, "epochs", sum(stage.epochs for stage in stages_of(self.stages)))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What two runs must have in common. Stages count where there are some: checkpoints from before know none."""
+        added = {"stages": "", "old_rate": 1.0}
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in added or v != added[k]}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """For some epochs these parts train, and all that trained before: layers, blocks, 'head' or 'all'."""
+
+    parts: tuple[str, ...]
+    epochs: int
+
+
+def stages_of(text: str) -> tuple[Stage, ...]:
+    """'head:5, layer3+layer4:5, all:5' in order. Errors: UsageError.
+
+    >>> stages_of("head:5, layer3+layer4:2")[1]
+    Stage(parts=('layer3', 'layer4'), epochs=2)
+    """
+    found: list[Stage] = []
+    for piece in text.split(","):
+        read = re.fullmatch(r"\s*([^:\s]+)\s*:\s*(\d+)\s*", piece)
+        if read is None or int(read[2]) < 1 or not all(read[1].split("+")):
+            raise UsageError(f"cannot read the stage {piece.strip()!r}", "it is no PART:EPOCHS with at least one epoch",
+                             "for example head:5,layer4:5,all:5, or layer3+layer4:5")
+        found.append(Stage(tuple(read[1].split("+")), int(read[2])))
+    return tuple(found)
 
 
 def images_used(images: int, batch_size: int) -> int:

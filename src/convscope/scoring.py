@@ -86,9 +86,9 @@ def labelled(collection: Collection) -> Collection:
 
 @contextlib.contextmanager
 def left_as_it_was(model: nn.Module) -> Iterator[None]:
-    """Modes, gradients and random generators come back, whatever happens. (Weights are what training is about.)"""
+    """Modes, gradients, what is frozen, and random generators come back, whatever happens. (But not weights.)"""
     modes = [(module, module.training) for module in model.modules()]
-    gradients = [(p, p.grad) for p in model.parameters()]
+    gradients = [(p, p.grad, p.requires_grad) for p in model.parameters()]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices=devices):
         try:
@@ -96,5 +96,6 @@ def left_as_it_was(model: nn.Module) -> Iterator[None]:
         finally:
             for module, training in modes:
                 module.training = training
-            for p, grad in gradients:
+            for p, grad, wanted in gradients:
                 p.grad = grad
+                p.requires_grad_(wanted)

@@ -22,6 +22,7 @@ from convscope.errors import DataError, UsageError, unknown
 from convscope.fit import FitSettings, fit
 from convscope.images import PRESETS, Preprocess, sized
 from convscope.network import Network
+from convscope.opening.beside import Beside
 from convscope.results import Run
 
 Progress = Callable[[int, int, str], None]
@@ -39,17 +40,14 @@ def train(
     weights: str | Path | None,
     settings: Mapping[str, Any],
 ) -> tuple[Network, Run]:
-    """Train a copy of `network` on a share of `images`; the user's own module is left as it is.
+    """Train a copy of `network` on a share of `images`; the user's own module, or opened network, is left as it is.
 
     `settings` are those of `FitSettings`, and `engine` ('torch' or 'numpy') with, for 'numpy', `precision`, for 'torch',
     `keep_every` (5, '5 epochs' or '100 steps').
     """
-    source = opening.find(network) if not isinstance(network, Network) else None
-    if source is None:
-        raise UsageError(
-            "a Network is a fixed graph and cannot be trained", f"got {network!r}", "give its module or a reference"
-        )
+    source = _source(network)
     module, example = source.module, source.example
+    beside = Beside.of((None if weights is None else Path(weights).parent, source.folder))
     if weights is not None:
         from convscope.opening import weights as reader
 
@@ -60,7 +58,7 @@ def train(
         module = copy.deepcopy(module)
     collection = open_collection(images)
     rest, held = collection.split(held_out, int(settings.get("seed", 0)))
-    prepared = sized(preprocess or source.preprocess or PRESETS["unit"], _shape(example, rest))
+    prepared = sized(preprocess or source.preprocess or beside.preprocess() or PRESETS["unit"], _shape(example, rest))
     _check_outputs(module, prepared, rest)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -78,6 +76,16 @@ def train(
     return net, run
 
 
+def _source(network: Any) -> opening.Source:
+    """What is to be trained: a reference, a module, or the module of a network that is open (an edited one, say)."""
+    if not isinstance(network, Network):
+        return opening.find(network)
+    if network.module is None:
+        raise UsageError("a network without a module cannot be trained", f"{network!r} is a graph alone",
+                         "give its module, or a reference to code that makes one")
+    return opening.Source(network.module, network.name, tuple(network.input_shape[1:]), network.preprocess, ours=False)
+
+
 def _fitted(
     module: torch.nn.Module,
     images: tuple[Collection, Collection],
@@ -92,6 +100,8 @@ def _fitted(
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
     chosen = FitSettings(**settings)
+    if settings.get("epochs", chosen.epochs) != chosen.epochs:
+        raise UsageError(f"the stages take {chosen.epochs} epochs", f"got epochs={settings['epochs']}", "leave --epochs out")
     if engine == "torch":
         if precision is not None:
             raise UsageError(
@@ -144,7 +154,7 @@ def _check_outputs(module: torch.nn.Module, preprocess: Preprocess, rest: Any) -
         raise DataError(
             f"{classes} classes do not fit this network",
             f"its output is {tuple(outputs.shape)}",
-            f"give it {classes} outputs, for example (num_classes={classes})",
+            f"give it {classes} outputs, for example (num_classes={classes}), or a new head: convscope edit … replace-head",
         )
 
 
@@ -152,7 +162,8 @@ def _keep(out: Path, module: torch.nn.Module, preprocess: Preprocess, classes: t
     from safetensors.torch import save
 
     with store.atomic(out / "weights.safetensors") as file:
-        file.write(save({k: v.contiguous() for k, v in module.state_dict().items()}))
+        # tensors that share their numbers are written once each: the format knows no sharing
+        file.write(save({k: v.detach().clone().contiguous() for k, v in module.state_dict().items()}))
     preprocess.save(out / "preprocess.json")
     with store.atomic(out / "classes.txt") as file:
         file.write("\n".join(classes).encode())

@@ -73,6 +73,9 @@ def fit(module: nn.Module, train: Collection, held_out: Collection | None, prepr
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("the NumPy engine runs in one process", f"torchrun started {os.environ['WORLD_SIZE']}",
                          "leave torchrun out, or use --engine torch")
+    if settings.stages or settings.old_rate != 1:
+        found = f"stages={settings.stages!r}, old_rate={settings.old_rate:g}"
+        raise UsageError("the NumPy engine trains all parts alike", found, "leave them out, or use --engine torch")
     examples = Prepared(labelled(train), preprocess)
     held = None if held_out is None else Prepared(labelled(held_out), preprocess)
     box = trainable(module, torch.from_numpy(preprocess(train[0]))[None], type(module).__name__).astype(np.dtype(precision))
