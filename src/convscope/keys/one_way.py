@@ -59,7 +59,7 @@ def inverted_features(net: Network, addresses: Sequence[str], images: Collection
     mean = np.broadcast_to(pixels[:cut].mean(0, keepdim=True).double().numpy(), plain.shape)
     floor = float(quality(plain, mean)["psnr"].mean())
     rows: list[tuple[Any, ...]] = []
-    tiles, names = [plain[:SHOWN]], [f"image {images.ids[i]}" for i in index[cut:][:SHOWN]]
+    tiles, names = [plain[:SHOWN]], [images.ids[i] for i in index[cut:][:SHOWN]]
     for number, layer in enumerate(net_layers):
         phi = _features(net, layer.address, x)
         report = None if progress is None else _report(progress, number, len(net_layers), layer.address)

@@ -155,7 +155,9 @@ def _leaked(key: Key, secret: Images, seed: int, progress: Progress | None) -> _
     found: list[NDArray[np.float64]] = []
     for number, image in enumerate(secret[:LEAKED]):
         shared = gradient_leakage.gradient(net, torch.from_numpy(key(image[None])), number % 10)
-        found.append(key.undo(gradient_leakage.leak(net, shared, seed=seed, progress=progress).x)[0])
+        found.append(key.undo(gradient_leakage.leak(net, shared, seed=seed).x)[0])
+        if progress is not None:
+            progress(number + 1, min(LEAKED, len(secret)), "gradients")
     return _Tried("gradient leakage, then the key", "gradients", f"gradients ({len(found)} images) and the key",
                   np.stack(found))
 
