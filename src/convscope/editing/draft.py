@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -93,7 +94,8 @@ class Draft:
 
     def python(self, address: str) -> str:
         """How a user reaches a layer of their model: 'model.layer1[0].conv1'."""
-        return writing.place(address).replace("self", "model", 1)
+        said = writing.place(address).replace("self", "model", 1)
+        return re.sub(r'\["(\d+)"\]', r"[\1]", said)  # nn.Sequential is asked by number
 
     def under(self, path: str) -> list[Node]:
         """The calls of one layer, or of a block: all whose address is `path` or begins with `path.`."""

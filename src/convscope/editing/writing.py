@@ -39,10 +39,10 @@ _GROUP = '''class Group(nn.Module):
     """Parts by name: group["conv1"], and group.conv1 where that is a name in Python."""
 
     def __getitem__(self, name):
-        return getattr(self, name)
+        return getattr(self, str(name))
 
     def __setitem__(self, name, part):
-        setattr(self, name, part)
+        setattr(self, str(name), part)
 '''
 
 _LOADER = '''def network(weights="weights.safetensors"):
@@ -134,7 +134,7 @@ def _init(root: GraphModule, modules: dict[str, nn.Module]) -> list[str]:
         elif path.rpartition(".")[0] not in modules:  # else the module has it already
             made.add(path)
             lines += _tensor(path, getattr(root.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2]))
-    return lines + _ties(root) + _frozen(root)
+    return lines + _ties(root) + frozen(root)
 
 
 def _tensor(path: str, value: Tensor) -> list[str]:
@@ -157,7 +157,7 @@ def _ties(root: GraphModule) -> list[str]:
     return lines
 
 
-def _frozen(root: GraphModule) -> list[str]:
+def frozen(root: GraphModule) -> list[str]:
     """The parameters that an edit has frozen, by the largest groups that are wholly so."""
     state = {name: p.requires_grad for name, p in root.named_parameters()}
     lines: list[str] = []
