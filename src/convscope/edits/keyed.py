@@ -30,8 +30,8 @@ class Keyed:
 
     >>> import convscope as cs, tempfile, pathlib
     >>> path = Key.new("orthogonal", 4, (1, 8, 8)).save(pathlib.Path(tempfile.mkdtemp()) / "secret.key")
-    >>> cs.edit("convscope.keys.patches:patch_net()", "keyed", key=str(path))[1].before.parameters
-    12714
+    >>> cs.edit(cs.open("convscope.keys.patches:patch_net()", (1, 8, 8)), "keyed", key=str(path))[1].changes
+    ('0: 32 filters keyed (orthogonal, block 4)',)
     """
 
     key: str = param("", "file of the key; `convscope key new FILE` makes one")
@@ -65,7 +65,7 @@ class Keyed:
             break
         if not _moves(key, draft.preprocess):
             draft.preprocess = None
-            draft.note("reads numbers, not pixels: `convscope key apply … --like` writes them; it has no preprocessing")
+            draft.note("reads what `convscope key apply … --like NETWORK` writes, numbers and not pixels: no preprocessing")
         draft.note(f"{count} filters are known pairs for whoever has the plain weights, of {size} numbers in a block: keep "
                    "those secret too; this is obfuscation and no proof of secrecy")
 
