@@ -25,6 +25,17 @@ class Concat(nn.Module):
         return torch.cat(values, self.dim)
 
 
+class Reorder(nn.Module):
+    """Channels in another order: y[:, i] = x[:, order[i]]."""
+
+    def __init__(self, order):
+        super().__init__()
+        self.order = order
+
+    def forward(self, x):
+        return x[:, list(self.order)]
+
+
 class Unpool(nn.Module):
     """Each value put back where its maximum stood, zeros elsewhere. Where several meet: 'add', or 'overwrite' by the last."""
 
@@ -110,3 +121,17 @@ class Enlarge(nn.Module):
         y = torch.nn.functional.conv_transpose2d(x, self.weight, stride=self.pair(self.factor), groups=self.channels)
         (top, left), (height, width) = starts, like.shape[2:]
         return y[..., top : top + height, left : left + width]
+
+
+class FixedBatchNorm1d(nn.BatchNorm1d):
+    """Batch norm of a part that is frozen: it keeps to the statistics that it has, in train() too."""
+
+    def train(self, mode=True):  # noqa: ARG002
+        return super().train(False)
+
+
+class FixedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm of a part that is frozen: it keeps to the statistics that it has, in train() too."""
+
+    def train(self, mode=True):  # noqa: ARG002
+        return super().train(False)
