@@ -34,7 +34,7 @@ from convscope.network import Network
 
 WAYS = ("auto", "windows", "coarse", "dilated", "fragments", "zones", "context")
 WORTH = 0.9  # zones that save less than a tenth of the work are a window loop with detours
-TRIAL = 48  # windows on a side of a self-timing
+TRIAL = 128  # windows on a side of a self-timing
 _FASTER: weakref.WeakKeyDictionary[Network, str] = weakref.WeakKeyDictionary()
 
 
@@ -124,13 +124,13 @@ def _cheapest(reading: Reading, grids: Grids) -> Way:
 
 
 def _timed(way: Way, grids: Grids) -> float:
-    """Seconds for a small square of windows, the better of two."""
+    """Seconds for a small square of windows, the best of three."""
     some = tuple(Grid(min(grid.count, TRIAL), grid.stride) for grid in grids)
     shape = [grid.count - 1 + n for grid, n in zip(some, way.reading.size, strict=True)]
     net = way.reading.net
     x = torch.zeros(net.input_shape[1], *shape, dtype=net.dtype, device=net.device)
     took: list[float] = []
-    for _ in range(2):
+    for _ in range(3):
         began = time.perf_counter()
         way.work(x, (some[0], some[1]))
         if net.device.type == "cuda":

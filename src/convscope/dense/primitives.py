@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from convscope.dense import strips
 from convscope.dense.axes import Axis, Grid, Part, Tap
 from convscope.dense.pieces import COLUMNS, ROWS, Axes, Grids, Pair, Value
 
@@ -96,8 +97,19 @@ def windowed(operation: Operation, value: Value, taps: tuple[Tap, Tap], axes: Ax
     pairs = [(r, c) for r in axes[0].parts for c in axes[1].parts]
     made: dict[Pair, Tensor] = {}
     for pair in pairs:
-        made[pair] = operation(_block(operation, value, taps, (axes, pair)))
+        if isinstance(operation, Conv) and operation.groups == 1 and _own(pair) and strips.worth(taps, pair, value.axes):
+            weights = (operation.weight, operation.bias)
+            corner = _own(pair) == 2
+            made[pair] = (strips.corner(value, weights, taps, pair) if corner
+                          else strips.edge(value, weights, taps, (axes, pair)))
+        else:
+            made[pair] = operation(_block(operation, value, taps, (axes, pair)))
     return Value(axes, value.grids, made)
+
+
+def _own(pair: Pair) -> int:
+    """How many of the two axes are kept window by window?"""
+    return sum(not part.dense for part in pair)
 
 
 def _block(operation: Operation, value: Value, taps: tuple[Tap, Tap], out: tuple[Axes, Pair]) -> Block:

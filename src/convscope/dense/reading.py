@@ -13,6 +13,7 @@ layer on the flattened map or in a mean over it: both are computed for all windo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from torch.fx.node import map_arg
 
 from convscope.dense import sharing
 from convscope.dense.axes import Axis
+from convscope.dense.primitives import Conv
 from convscope.dense.sharing import Map, Step, Unshared
 from convscope.errors import UsageError
 from convscope.layers import is_tensor, op_name
@@ -80,6 +82,17 @@ class Reading:
     def overhang(self) -> int:
         """How many pixels beyond a window its score reads when real context takes the place of padding."""
         return max(axis.overhang for state in self.maps for axis in state.axes)
+
+    @functools.cached_property
+    def fresh(self) -> frozenset[Node]:
+        """Nodes whose value a convolution or dense layer has just made and only one other reads: it may write over it."""
+        found: set[Node] = set()
+        for step in self.steps:
+            made = isinstance(step.operation, Conv) or step.kind == "head" or op_name(step.node) in ("linear", "addmm")
+            passed = step.kind == "same" and step.node.all_input_nodes[0] in found
+            if step.lone and step.node is not self.result and (made or passed):
+                found.add(step.node)
+        return frozenset(found)
 
     @property
     def local(self) -> bool:

@@ -225,9 +225,9 @@ class _Map:
         counts = f"{self.grids[0].count}×{self.grids[1].count} windows of {self.size[0]}×{self.size[1]} px"
         found = [f"{at}{counts}, {self.grids[0].stride} px apart; way: {self.way.name}", *self.way.notes]
         if not self.way.exact:
-            found.append(f"{at}NOT the window loop: windows are padded with the pixels around them; on {self.compared} of them "
-                         f"(seed {self.method.seed}) scores differ by up to {self.off:.3g}; all scores have a standard "
-                         f"deviation of {self.spread:.3g}")
+            found.append(f"{at}NOT the window loop: windows are padded with the pixels around them; on {self.compared} "
+                         f"of them (seed {self.method.seed}) scores differ by up to {self.off:.3g}; the standard "
+                         f"deviation of all scores is {self.spread:.3g}")
         return found
 
     def boxes(self, size: tuple[int, int]) -> Boxes:

@@ -75,7 +75,7 @@ def _done(reading: Reading, step: Step, values: dict[Node, Any], how: tuple[Layo
             return count if node.args[1] == 0 else node.meta["val"]
         return call(node, lambda n: _plain(reading, values, n, layout))
     if step.kind == "row":
-        return call(node, lambda n: _plain(reading, values, n, layout))
+        return _row(reading, step, values, layout)
     first = next(values[a] for a in node.all_input_nodes if a in values)
     if step.kind == "same":
         return first
@@ -95,6 +95,15 @@ def _done(reading: Reading, step: Step, values: dict[Node, Any], how: tuple[Layo
         several: Any = node.args[0]
         return pieces.concatenated([values[one] for one in several], step.state.axes, step.facts["at"])
     return _alike(reading, step, values)
+
+
+def _row(reading: Reading, step: Step, values: dict[Node, Any], layout: Layout) -> Any:
+    """An operation as the network itself does it, on a batch of windows; written over what nobody reads again."""
+    node = step.node
+    source = node.all_input_nodes[0]
+    if op_name(node) in _IN_PLACE and source in reading.fresh:
+        return _IN_PLACE[op_name(node)](values[source])
+    return call(node, lambda n: _plain(reading, values, n, layout))
 
 
 def _plain(reading: Reading, values: dict[Node, Any], node: Node, layout: Layout) -> Any:
@@ -120,7 +129,7 @@ def _alike(reading: Reading, step: Step, values: dict[Node, Any]) -> Any:
         scale, shift = step.facts["scale"], step.facts["shift"]
         return values[node.all_input_nodes[0]].each(lambda piece: piece * scale + shift)
     live = [a for a in dict.fromkeys(node.all_input_nodes) if a in values]
-    if op_name(node) in _IN_PLACE and _fresh(reading, live[0]):
+    if op_name(node) in _IN_PLACE and live[0] in reading.fresh:
         return values[live[0]].each(_IN_PLACE[op_name(node)])
     state = step.state[0] if isinstance(step.state, tuple) else step.state
     cut = {one: values[one].cut(state.axes) for one in live}
@@ -134,15 +143,6 @@ def _alike(reading: Reading, step: Step, values: dict[Node, Any]) -> Any:
     count = len(next(iter(made.values())))
     several = [replace(base, pieces={pair: parts[k] for pair, parts in made.items()}) for k in range(count)]
     return several if isinstance(step.state, tuple) else several[0]
-
-
-def _fresh(reading: Reading, node: Node) -> bool:
-    """Was this value just made by a convolution, and does nobody else read it?"""
-    step = next(one for one in reading.steps if one.node is node) if node in reading.states else None
-    while step is not None and step.kind == "same" and step.lone:
-        source = step.node.all_input_nodes[0]
-        step = next((one for one in reading.steps if one.node is source), None)
-    return step is not None and step.lone and isinstance(step.operation, primitives.Conv) and step.kind == "window"
 
 
 def last_uses(reading: Reading) -> dict[int, list[Node]]:
