@@ -161,16 +161,20 @@ def check_preprocess(network: Any, images: Any, progress: Progress | None = None
     return mismatch.check(net, pixels, labels, tuple(notes), progress)
 
 
-def _gather(image: Any) -> tuple[list[_Image], bool]:
-    """The images asked about, and whether several were asked for."""
+def _gather(image: Any, opened: dict[str, Any] | None = None) -> tuple[list[_Image], bool]:
+    """The images asked about, and whether several were asked for. `opened`: built-in sets, each opened once."""
     from convscope import data, inputs
 
+    opened = {} if opened is None else opened
     if isinstance(image, (list, tuple)):
-        return [one for part in image for one in _gather(part)[0]], True
+        return [one for part in image for one in _gather(part, opened)[0]], True
     path = Path(image) if isinstance(image, (str, Path)) else None
     lone = path is None or path.suffix.lower() in data.SUFFIXES
-    if path is not None and not path.exists() and "/" in str(image) and str(image).split("/")[0] in data.BUILT_IN:
-        lone = True
+    builtin = str(image).split("/")[0]
+    if path is not None and not path.exists() and "/" in str(image) and builtin in data.BUILT_IN:
+        found = opened[builtin] = opened.get(builtin) or data.open_collection(builtin)
+        at = found.find(str(image))
+        return [_Image(str(image), lambda: found[at], True)], False
     if path is not None and not path.exists() and str(image) not in data.BUILT_IN:
         lone = True  # reading it says that it is not there
     if lone and not isinstance(image, data.Collection):

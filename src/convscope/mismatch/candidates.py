@@ -118,6 +118,13 @@ def twice(p: Preprocess) -> Preprocess:
     return replace(p, mean=tuple((mean + std * mean).tolist()), std=tuple((std**2).tolist()))
 
 
+def once(p: Preprocess) -> Preprocess:
+    """The one of which `p` is `twice`: std √s, mean m/(1 + √s)."""
+    wide = [np.broadcast_to(v, p.depth) for v in (p.mean, p.std)]
+    mean, std = np.asarray(wide[0], float), np.sqrt(np.asarray(wide[1], float))
+    return replace(p, mean=tuple((mean / (1 + std)).tolist()), std=tuple(std.tolist()))
+
+
 def _changed(p: Preprocess) -> Iterator[tuple[str, Preprocess, bool]]:
     """The given one with one mistake put right."""
     other = 255.0 if p.range == 1 else 1.0
@@ -132,6 +139,7 @@ def _changed(p: Preprocess) -> Iterator[tuple[str, Preprocess, bool]]:
     yield "without std", replace(p, std=(1.0,)), False
     yield "without mean and std", replace(p, mean=(0.0,), std=(1.0,)), True
     if not is_plain(p):
+        yield "normalised once, if the given one is twice", once(p), False
         yield "normalised twice", twice(p), False
 
 

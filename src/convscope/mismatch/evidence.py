@@ -182,7 +182,7 @@ def judge(seen: list[Seen]) -> tuple[Seen, Seen, Verdict]:
 
 def kinds_there(one: Seen) -> list[str]:
     there = {"labels": one.surprise is not None, "batch norm": one.moments is not None,
-             "predictions": one.moments is None and one.surprise is None}  # fmt: skip
+             "predictions": one.moments is None}  # a batch norm hides the scale, and knows it better  # fmt: skip
     return [kind for kind, has in there.items() if has and len(one.shares) >= FEWEST[kind]]
 
 

@@ -94,8 +94,9 @@ def _cause(net: Network, given: Preprocess, wanted: Preprocess) -> str:
 
 def aspect_of(seen: list[Seen], best: Seen, aspect: str) -> Finding | None:
     """What is known of one aspect in which nothing was found wrong: fine where its alternatives are clearly worse."""
-    rivals = [one for one in seen if one is not best and not one.candidate.own
-              and set(candidates.differs(best.candidate.preprocess, one.candidate.preprocess)) == {aspect}]  # fmt: skip
+    alike = {"mean", "std"} if aspect in ("mean", "std") else {aspect}  # these two often go together
+    apart = [(one, set(candidates.differs(best.candidate.preprocess, one.candidate.preprocess))) for one in seen]
+    rivals = [one for one, parts in apart if aspect in parts and parts <= alike and not one.candidate.own]
     if not rivals:
         return None  # nothing was tried that differs in this alone
     kinds = kinds_there(best)
