@@ -7,13 +7,14 @@
     batch norm   v·γ/√(var + ε), the running statistics           nonlinear    v·φ′(x), or φ(v), or v itself
     x + z        v to both                                        concat       each its own slice
 
-Sources: LeCun 1988 (back-propagation by the transposed network); Zeiler and Fergus 2014 (switches, φ applied on the way back).
+Source: Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks" (switches, φ on the way back).
 """
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,14 +23,16 @@ from torch import nn
 from torch.fx import Node
 
 from convscope.editing import parts
+from convscope.editing.calls import call_text
 from convscope.editing.derivatives import MADE, NONLINEAR, SLOPES, arguments
 from convscope.editing.draft import Draft
+from convscope.editing.modules import constructor
 from convscope.errors import UsageError
 
 aten = torch.ops.aten
 Shares = list[tuple[Node, Node]]  # an input of a call, and what goes back to it
 
-_RESHAPED = {"view", "reshape", "flatten", "_unsafe_view", "squeeze", "unsqueeze", "unflatten"}
+_RESHAPED = {"view", "reshape", "flatten", "_unsafe_view", "squeeze", "unsqueeze", "unflatten", "Flatten", "Unflatten"}
 _SAME = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -45,7 +48,7 @@ _ADAPTIVE_MAX = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3
 class Backwards:
     """One way back through a draft. `nonlinear`: derivative, apply or pass; `overlap`: add or overwrite.
 
-    `met` counts what it went through, by kind; `made` are the calls that it put into the graph, in order.
+    `met` counts what it went through, by kind; `made` are its calls, in order.
     """
 
     def __init__(self, draft: Draft, nonlinear: str = "derivative", overlap: str = "add") -> None:
@@ -65,15 +68,35 @@ class Backwards:
         between = ways(self.draft, source, end)
         self.at = signal
         arriving = {end: signal}
-        for node in reversed(between):
-            if node not in arriving:
-                continue
+        for node in (n for n in reversed(between) if n in arriving):
             kind = self.draft.kind(node).split(".")[0]
             self.met[kind] = self.met.get(kind, 0) + 1
             for parent, share in self._shares(node, arriving.pop(node), {source, *between}):
                 there = arriving.get(parent)
                 arriving[parent] = share if there is None else self.call(parent, torch.add, there, share)
         return arriving[source]
+
+    def code(self) -> list[str]:
+        """The way back in plain PyTorch, line by line; `values` are those of the forward pass."""
+        names: dict[Node, str] = {self.draft.input: "x"}
+        read: list[str] = []
+        lines: list[str] = []
+        for i, node in enumerate(self.made):
+            for a in (n for n in node.all_input_nodes if n not in names):
+                address = self.draft.address(a)
+                names[a] = self.draft.python(str(a.target)) if a.op == "get_attr" else f'values["{address}"]'
+                read += [address] if a.op != "get_attr" else []
+            names[node] = f"v{i}"
+            if node.op != "call_module":
+                lines.append(f"v{i} = {call_text(node, names)}")
+                continue
+            module, text = self.draft.module(node), str(constructor(self.draft.module(node)))
+            tied = [p for p, m in self.draft.root.named_modules()
+                    if m is not module and getattr(m, "weight", None) is getattr(module, "weight", 0)]
+            lines.append(f"step = {text}" if text.startswith("nn.") else f"step = parts.{text}")
+            lines += [f"step.weight = {self.draft.python(p)}.weight" for p in tied[:1]]
+            lines.append(f"v{i} = step({', '.join(names[a] for a in node.all_input_nodes)})")
+        return [f"values = convscope.open(model, example=x).run(x, keep={read})", *lines]
 
     def _shares(self, node: Node, v: Node, wanted: set[Node]) -> Shares:
         """What goes back to each input of a call that lies on the way."""
@@ -84,7 +107,7 @@ class Backwards:
         if len(coming) != 1:
             raise self._no_way(node)
         x = coming[0]
-        if name in _RESHAPED or name == "Flatten" or name == "Unflatten":
+        if name in _RESHAPED:
             return [(x, self.call(node, torch.reshape, v, (-1, *self.draft.shape(x))))]
         if name == "mean":
             return [(x, self._mean(node, x, v))]
@@ -92,7 +115,7 @@ class Backwards:
         return [(x, v if isinstance(module, _SAME) else self._alone(node, module, x, v))]
 
     def _module(self, node: Node, name: str) -> nn.Module:
-        """The module that a call runs, or one that computes the same as a plain call."""
+        """The module that a call runs, or for a plain call one that computes the same."""
         if node.op == "call_module":
             return self.draft.module(node)
         if name not in MADE:
@@ -112,8 +135,7 @@ class Backwards:
         if isinstance(m, _CONVS):
             return self._convolution(node, m, x, v)
         if isinstance(m, _TRANSPOSED):
-            kind = _CONVS[_TRANSPOSED.index(type(m))]
-            return self.call(node, self._tied(kind, m, m.out_channels, m.in_channels, m.padding), v)
+            return self.call(node, self._tied(_CONVS[_TRANSPOSED.index(type(m))], m, m.padding), v)
         if isinstance(m, _NORMS) and m.running_var is not None:
             spread = self._tensor(node, "running_var")
             centre = self.call(node, torch.zeros_like, spread)
@@ -144,16 +166,15 @@ class Backwards:
         return self.call(node, run, *takes(m, v, x, node),
                          **({"approximate": m.approximate} if isinstance(m, nn.GELU) else {}))
 
-    def _tied(self, kind: Any, m: Any, n: int, k: int, padding: Any, extra: Any = None) -> nn.Module:
-        """The convolution from n to k channels the other way round, with the weights of `m` themselves."""
-        more = {} if extra is None else {"output_padding": extra}
-        made: nn.Module = kind(n, k, m.kernel_size, m.stride, padding, groups=m.groups, bias=False, dilation=m.dilation,
-                               device="meta", **more)
+    def _tied(self, kind: Any, m: Any, padding: Any, **more: Any) -> nn.Module:
+        """The convolution the other way round, with the very weights of `m`."""
+        made: nn.Module = kind(m.out_channels, m.in_channels, m.kernel_size, m.stride, padding, groups=m.groups, bias=False,
+                               dilation=m.dilation, device="meta", **more)
         made.weight = m.weight
         return made
 
     def _convolution(self, node: Node, m: Any, x: Node, v: Node) -> Node:
-        """Transposed; its output padding is what the forward stride left over: (H + 2·pad − dilation·(k − 1) − 1) mod stride."""
+        """Transposed; output padding is what the forward stride left over: (H + 2·pad − dilation·(k − 1) − 1) mod stride."""
         if m.padding_mode != "zeros":
             raise UsageError(f"{self.draft.address(node)} backwards", f"it pads by {m.padding_mode}",
                              "only zero padding has a transposed convolution; choose another layer")
@@ -164,7 +185,7 @@ class Backwards:
         extra = tuple(0 if same else (size + 2 * p - span - 1) % s
                       for size, p, span, s in zip(sizes, padding, spans, m.stride, strict=True))
         kind = _TRANSPOSED[_CONVS.index(type(m))]
-        back = self.call(node, self._tied(kind, m, m.out_channels, m.in_channels, padding, extra), v)
+        back = self.call(node, self._tied(kind, m, padding, output_padding=extra), v)
         for axis, (size, span) in enumerate(zip(sizes, spans, strict=True)):
             if same and span:  # 'same' pads span // 2 before, the rest behind
                 back = self.call(node, torch.narrow, back, axis + 2, span // 2, size)
@@ -185,9 +206,7 @@ class Backwards:
         size = self.draft.shape(x)
         axes = {int(a) % (len(size) + 1) for a in arguments(node)["dim"]}
         kept = tuple(1 if i + 1 in axes else n for i, n in enumerate(size))
-        count = 1
-        for axis in axes:
-            count *= size[axis - 1]
+        count = math.prod(size[axis - 1] for axis in axes)
         spread = self.call(node, torch.reshape, v, (-1, *kept))
         return self.call(node, torch.add, self.call(node, torch.zeros_like, x), spread, alpha=1 / count)
 
@@ -217,8 +236,7 @@ class Backwards:
 
     # ---- several inputs ----------------------------------------------------------------------------------------------
 
-    def _joined(self, node: Node, name: str, v: Node, wanted: set[Node]) -> Iterable[tuple[Any, Node]]:
-        values = [a for a in node.args if not isinstance(a, (list, tuple))] if name not in ("cat", "Concat") else []
+    def _joined(self, node: Node, name: str, v: Node, wanted: set[Node]) -> Iterator[tuple[Any, Node]]:
         if name in ("cat", "Concat"):
             several = node.args if name == "Concat" else node.args[0]
             axis = int(self.draft.module(node).dim if name == "Concat" else arguments(node)["dim"])  # type: ignore[arg-type]
@@ -230,6 +248,7 @@ class Backwards:
                     yield part, self.call(node, torch.narrow, v, axis, start, length)
                 start += length
             return
+        values = list(node.args)
         if len(values) != 2 or (name == "div" and values[1] in wanted):
             raise self._no_way(node)
         alpha = node.kwargs.get("alpha", 1)
@@ -248,10 +267,11 @@ class Backwards:
         full = self.draft.shape(node)
         if len(full) != len(size):
             raise self._no_way(node)
-        axes = [i + 1 for i, (n, k) in enumerate(zip(full, size, strict=True)) if n != k]
+        axes = [i + 1 for i in range(len(size)) if full[i] != size[i]]
         return self.call(node, torch.sum, share, axes, keepdim=True) if axes else share
 
     def _tensor(self, node: Node, own: str) -> Node:
+        """The module's own parameter or buffer, read in the graph: the weights stay tied."""
         with self.draft.root.graph.inserting_after(self.at):
             self.at = self.draft.root.graph.get_attr(f"{node.target}.{own}")
         return self.at
