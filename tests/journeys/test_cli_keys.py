@@ -73,6 +73,7 @@ def test_the_attack_report(folder: Path) -> None:
     assert (folder / "attacks.csv").exists()
 
 
+@pytest.mark.slow
 def test_accuracy_and_the_front_part(folder: Path) -> None:
     data = ("--data", folder / "digits.npz")
     found = json.loads(answer("key", "accuracy", folder / "my.key", *data, "--epochs", 2, "--json"))

@@ -21,7 +21,7 @@ from tests.nets import NETS
 from tests.traces import unchanged
 
 
-@settings(deadline=None, max_examples=4)
+@settings(deadline=None, max_examples=3)
 @given(st.sampled_from(("orthogonal", "permutation")), st.integers(1, 3), st.integers(2, 3), st.integers(1, 2),
        st.integers(0, 9))
 def test_keyed_filters_read_keyed_images(kind: str, c: int, k: int, times: int, seed: int) -> None:

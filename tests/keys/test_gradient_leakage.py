@@ -22,9 +22,9 @@ from tests.keys.sets import digits
 from tests.traces import unchanged
 
 
-@pytest.mark.parametrize("label", [0, 7])
-def test_a_patch_network_gives_the_keyed_image(label: int) -> None:
+def test_a_patch_network_gives_the_keyed_image() -> None:
     model, key = patch_net(), Key.new("orthogonal", 4, (1, 8, 8), 0)
+    label = 7
     net, plain = Network.open(model, (1, 8, 8)), digits()[label][None]
     x = torch.from_numpy(key(plain))
     with unchanged(model, x):

@@ -59,10 +59,12 @@ class Key:
 
     __slots__ = ("_salt", "_secret", "block", "channels", "kind", "seeded", "size")
 
-    def __init__(self, kind: str, block: int, channels: int, size: tuple[int, int] | None, secret: NDArray[Any],
-                 salt: bytes, seeded: bool = False) -> None:  # fmt: skip
-        self.kind, self.block, self.channels, self.size, self.seeded = kind, block, channels, size, seeded
-        self._secret, self._salt = _checked(kind, secret, channels * block * block, size, block), salt
+    def __init__(self, kind: str, block: int, shape: tuple[int, ...], secret: NDArray[Any], salt: bytes,
+                 seeded: bool = False) -> None:  # fmt: skip
+        """`shape`: (C,), or (C, H, W) for a shuffle. `Key.new` and `Key.load` make keys."""
+        self.kind, self.block, self.channels, self.seeded = kind, block, shape[0], seeded
+        self.size = (shape[1], shape[2]) if len(shape) == 3 else None
+        self._secret, self._salt = _checked(kind, secret, shape, block), salt
 
     @classmethod
     def new(cls, kind: str, block: int, shape: tuple[int, ...], seed: int | None = None) -> Key:
@@ -84,7 +86,8 @@ class Key:
         if kind == "orthogonal" and n > LARGEST:
             raise UsageError(f"a block of {n:,} numbers", f"its matrix would have {n * n:,}", f"at most {LARGEST:,} go")
         secret = _haar(draw, n) if kind == "orthogonal" else _permutation(draw, count)
-        return cls(kind, block, shape[0], size, secret, secrets.token_bytes(16), seed is not None)
+        kept = shape if size else shape[:1]
+        return cls(kind, block, kept, secret, secrets.token_bytes(16), seed is not None)
 
     @property
     def bits(self) -> float:
@@ -185,8 +188,8 @@ class Key:
                         raise ValueError(f"it is no key of format {FORMAT}")
                     found = {name: kept[name] for name in _MEMBERS}
             height, width = (int(v) for v in found["size"])
-            return cls(str(found["kind"]), int(found["block"]), int(found["channels"]),
-                       (height, width) if height else None, found["secret"], found["salt"].tobytes(),
+            shape = (int(found["channels"]), *((height, width) if height else ()))
+            return cls(str(found["kind"]), int(found["block"]), shape, found["secret"], found["salt"].tobytes(),
                        bool(found["seeded"]))
         except OSError as error:
             raise StoreError(f"cannot read the key {path}", error.strerror or str(error),
@@ -212,14 +215,15 @@ def _permutation(draw: Callable[[int], bytes], n: int) -> NDArray[np.int64]:
             return found
 
 
-def _checked(kind: str, secret: NDArray[Any], n: int, size: tuple[int, int] | None, block: int) -> NDArray[Any]:
+def _checked(kind: str, secret: NDArray[Any], shape: tuple[int, ...], block: int) -> NDArray[Any]:
     """The secret, if it is one of its kind: a damaged key must not silently damage images."""
+    n, size = shape[0] * block * block, shape[1:]
     if kind == "orthogonal":
         good = secret.shape == (n, n) and np.isfinite(secret).all() and np.abs(secret @ secret.T - np.eye(n)).max() < 1e-9
     else:
-        count = n if size is None else (size[0] // block) * (size[1] // block)
+        count = (size[0] // block) * (size[1] // block) if size else n
         good = kind in KINDS and secret.shape == (count,) and (np.sort(secret) == np.arange(count)).all()
-        good = good and (kind == "shuffle") == (size is not None)
+        good = good and (kind == "shuffle") == bool(size)
     if not good:
         raise UsageError(f"this is no secret of a {kind} key", f"an array {secret.dtype} {secret.shape}", "make a new key")
     return secret

@@ -33,7 +33,7 @@ PLAIN_WORDS = ("a key hides pictures from a glance: it is obfuscation and no pro
                "does not mean that every attack will")
 VICTIMS, OWN, PAIRS, SHOWN = 200, 800, (1, 4, 16, 64), 6
 NUMBERS = 8_000_000  # of all images together at most
-LEAKED = 6  # images whose gradient is attacked
+LEAKED = 6  # images whose gradient is attacked: all that are shown
 MEANINGS = {
     "attack": "what was tried",
     "needs": "what the attacker has besides the keyed images",
@@ -85,10 +85,13 @@ def _attacks(own: int, pairs: int, effort: Effort) -> list[_Attack]:
              _Attack("moments", "moments", theirs, unpaired.from_moments, ("orthogonal",))]
     for count in dict.fromkeys(min(n, pairs) for n in PAIRS):
         for method in known_pairs.METHODS:
-            kinds = ALL if method == "procrustes" else ("orthogonal",)
+            def pairs_of(keyed: Images, known: Known, _: Progress | None, method: str = method) -> Rebuilt:
+                return known_pairs.from_pairs(keyed, known, method)
+
             words, short = f"{count} pair{'s' if count > 1 else ''}", "" if method == "procrustes" else " (ls)"
-            found.append(_Attack(f"known pairs, {method}" if "orthogonal" in kinds else "known pairs", words + short, words,
-                                 lambda keyed, known, _, m=method: known_pairs.from_pairs(keyed, known, m), kinds, count))
+            found.append(_Attack(f"known pairs, {method}", words + short, words, pairs_of, ("orthogonal",), count))
+            if method == "procrustes":
+                found.append(_Attack("known pairs", words, words, pairs_of, ("permutation", "shuffle"), count))
     found.append(_Attack("learned inverse", "learned", f"{own} pairs", lambda keyed, known, progress:
                          learned_inverse.by_learning(keyed, known, progress, effort), ALL, -1))
     return found
