@@ -15,6 +15,7 @@ here. Parameters keep their names, so weights of the original load into the copy
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from torch.fx import Graph, GraphModule, Node
 from torch.fx.node import map_arg
 
 from convscope import layers
-from convscope.editing.modules import computing, joining, same_settings
+from convscope.editing.modules import computing, fixed, joining, same_settings
 from convscope.errors import ExportError
 
 _VIEWS = {"view", "reshape", "flatten", "getitem", "slice", "select", "transpose", "permute", "squeeze", "unsqueeze",
@@ -42,6 +43,7 @@ class Lifted:
         self.graph = Graph()
         self.made: dict[str, nn.Module] = {}  # by path: modules that stand in the copy
         self.now: dict[Node, Any] = {}  # what each old node is in the copy; changes where something is written in place
+        self.whole: set[Node] = set()  # calls of several values that became modules of one
         self.tensors, self.names = _tensors(program)
         addresses = layers.addresses_of(program)
         self.addresses = {node: addresses[node.name] for node in program.graph.nodes if node.name in addresses}
@@ -71,11 +73,18 @@ class Lifted:
             self.now[last] = self._meta(self._module(path, module, (self._of(value),)), last)
             return
         name = layers.op_name(node)
+        if name == "getitem" and node.args[0] in self.whole:  # the first of batch norm's values is what its module gives
+            self.now[node] = self.now[node.args[0]]  # type: ignore[index]
+            return
         found = computing(node, name, self.names)
+        if found is not None and type(self.held.get(found.path)).__name__.startswith("FixedBatchNorm"):
+            found = replace(found, module=fixed(found.module))  # of a network that was edited before
         if found is not None and (found.path == "" or self._free(found.path, found.module)):
             path = found.path or self._path(node)
             self._take(found.module, found.tensors)
             self.now[node] = self._meta(self._module(path, found.module, (self._of(found.value),)), node)
+            if not isinstance(node.meta.get("val"), Tensor):
+                self.whole.add(node)
             return
         target: Any = node.target
         if _writes(name):

@@ -140,6 +140,16 @@ _BENT: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "ta
                                      "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid}
 
 
+def fixed(module: nn.Module) -> nn.Module:
+    """A batch norm with the same tensors that keeps to its statistics in train() too (`parts.FixedBatchNorm2d`)."""
+    if not isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+        return module
+    kind = parts.FixedBatchNorm1d if isinstance(module, nn.BatchNorm1d) else parts.FixedBatchNorm2d
+    made = kind(module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats)
+    made._parameters, made._buffers = dict(module._parameters), dict(module._buffers)
+    return made.eval()
+
+
 # ---- the words that make a module ----------------------------------------------------------------------------------------
 
 

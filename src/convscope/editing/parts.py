@@ -58,8 +58,8 @@ class ConvTransposeLike(nn.ConvTranspose2d):
     def forward(self, x, like):
         w, b = self.weight, self.bias
         least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in
-                 zip(x.shape[2:], self.stride, self.padding, self.dilation, self.kernel_size)]
-        more = [max(0, n - m) for n, m in zip(like.shape[2:], least)]
+                 zip(x.shape[2:], self.stride, self.padding, self.dilation, self.kernel_size, strict=True)]
+        more = [max(0, n - m) for n, m in zip(like.shape[2:], least, strict=True)]
         y = torch.nn.functional.conv_transpose2d(x, w, b, self.stride, self.padding, more, self.groups, self.dilation)
         return y[..., : like.shape[2], : like.shape[3]]
 
@@ -111,7 +111,8 @@ class Enlarge(nn.Module):
 
     def forward(self, x, like):
         pads, starts = [], []
-        for n, size, f, s in zip(x.shape[2:], like.shape[2:], self.pair(self.factor), self.pair(self.shift)):
+        both = self.pair(self.factor), self.pair(self.shift)
+        for n, size, f, s in zip(x.shape[2:], like.shape[2:], *both, strict=True):
             before = max(1, 1 - -s // f)
             start = before * f + f // 2 - s  # where `like` begins in what is computed
             after = max(1, -((1 - start - size) // f) + 1 - before - n)
