@@ -62,6 +62,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "tally",
         "learned",
         "planted",
+        "segmenting",
         "concepts",
         "dense",
         "editing",
@@ -99,6 +100,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "mechanics_page",
         "projections",
         "session",
+        "studying",
         "training",
     ),
     (
