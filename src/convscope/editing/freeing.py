@@ -114,6 +114,7 @@ class Walk:
             form = form.arranged(IMAGE, form.channels)
         if shuffled and self._mixed(form):
             now = self.draft.call(now, _shuffle(form.channels, form.named), now, name="shuffle")
+            self.changed += 1
             form = form.arranged(IMAGE, form.named)
         if form.order != order:
             now = self.draft.call(now, torch.permute, now, tuple(IMAGE.index(k) for k in order), name="channels_last")
@@ -152,6 +153,21 @@ class Walk:
         """Called at every reshape: does the part that is walked end here?"""
         return False
 
+    def stays(self, node: Node, value: Node, form: Form) -> bool:
+        """Called at every pooling of the whole map. What goes back into the map stays as it is, whatever the size; said."""
+        if node not in self.inner:
+            return False
+        self.keep(node, value, form)
+        self.wide.append(f"{self.draft.address(node)} pools the whole map for the layers after it: at another size their answers "
+                         "are not those of a window")
+        return True
+
+    def keep(self, node: Node, value: Node, form: Form) -> None:
+        """The call stays, on the value as the network itself has it."""
+        now = self.natural(node, value, form)
+        self.rewire(node)
+        node.replace_input_with(self.at.get(value, value), now)
+
     def _permute(self, node: Node, value: Node, form: Form) -> Form:
         name, rank = kinds.base(self.draft, node), len(form.axes)
         order = list(range(rank))
@@ -181,17 +197,15 @@ class Walk:
         return Form.of(node.meta["shape"], order)
 
     def _whole(self, node: Node, value: Node, form: Form) -> Form:
-        self.wide.append(f"{self.draft.address(node)} normalises over the whole map")
+        self.wide.append(f"{self.draft.address(node)} normalises over the whole map, not over a window")
         return self._on_map(node, value, form)
 
     def _pieces(self, node: Node, value: Node, form: Form) -> list[Form]:
-        now = self.natural(node, value, form)
         order = form.order if form.natural else IMAGE
         axis = int(kinds.setting(self.draft, node, "dim", 0)) % len(order)
         if order[axis] != "C":
             self.refuse(node, f"it cuts the {'rows' if order[axis] == 'h' else 'columns'} into pieces", "cut the channels")
-        self.rewire(node)
-        node.replace_input_with(self.at.get(value, value), now)
+        self.keep(node, value, form)
         whole = kinds.base(self.draft, node) != "unbind"
         return [Form.of(shape, order if whole else order.replace("C", "")) for shape in node.meta["shape"]]
 
@@ -199,7 +213,6 @@ class Walk:
         if not form.natural and kinds.base(self.draft, node) == "slice" and node.meta["shape"] == value.meta["shape"]:
             self.at[node] = self.at.get(value, value)
             return form
-        now = self.natural(node, value, form)
         order = form.order if form.natural else IMAGE
         axis = int(kinds.setting(self.draft, node, "dim", 0)) % len(order)
         picks = kinds.base(self.draft, node) == "select"
@@ -208,8 +221,7 @@ class Walk:
             if picks or kinds.base(self.draft, node) == "narrow" or 0 <= stop < size:
                 rows = "row" if order[axis] == "h" else "column"
                 self.refuse(node, f"it reads {rows} {node.args[2] if picks else stop} of {size}", "read the whole map")
-        self.rewire(node)
-        node.replace_input_with(self.at.get(value, value), now)
+        self.keep(node, value, form)
         return Form.of(node.meta["shape"], order.replace(order[axis], "") if picks else order)
 
     def _expanded(self, node: Node, value: Node, form: Form) -> Form:

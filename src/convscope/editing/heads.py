@@ -99,7 +99,7 @@ class Heads:
         """To a fixed number of places: none at all, pooling by equal windows, or the window of the training size."""
         h, w = form.map
         oh, ow = node.meta["shape"][2:]
-        if self._stays(node, value, form):
+        if self.walk.stays(node, value, form):
             return None
         now = self.walk.on_map(node, value)
         if (oh, ow) == (h, w):
@@ -121,7 +121,7 @@ class Heads:
         kernel, padding = (_pair(kinds.setting(self.draft, node, k, 0)) for k in ("kernel_size", "padding"))
         if kernel != (h, w) or padding != (0, 0) or (h, w) == (1, 1):
             return self.walk._on_map(node, value, form)
-        if self._stays(node, value, form):
+        if self.walk.stays(node, value, form):
             return None
         now = self.walk.on_map(node, value)
         return self._pooled(node, now, form.arranged(IMAGE, form.named), "mean", (h, w), node.meta["shape"])
@@ -139,7 +139,7 @@ class Heads:
             self.walk.rewire(node)
             order = form.order if kept else form.order.replace("C", "")
             return Form.of(node.meta["shape"], order)
-        if self._stays(node, value, form):
+        if self.walk.stays(node, value, form):
             return None
         left = tuple(() if i in axes else a for i, a in enumerate(form.axes) if kept or i not in axes)
         now, form = self.walk.arranged(value, IMAGE)
@@ -152,16 +152,6 @@ class Heads:
         else:
             self._pooled(node, now, form, _POOLS[name], kernel, ())
         return Form(left, held)
-
-    def _stays(self, node: Node, value: Node, form: Form) -> bool:
-        """Pooling whose result goes back into the map: over the whole map at every size, said."""
-        if node not in self.walk.inner:
-            return False
-        now = self.walk.natural(node, value, form)
-        self.walk.rewire(node)
-        node.replace_input_with(self.walk.at.get(value, value), now)
-        self.walk.wide.append(f"{self.draft.address(node)} pools the whole map for the layers after it")
-        return True
 
     def _pooled(self, node: Node, now: Node, form: Form, kind: str, kernel: tuple[int, ...], shape: Any) -> Form:
         """The same pooling with a window of the training size, which slides."""
