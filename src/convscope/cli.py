@@ -25,6 +25,7 @@ from convscope import (
     cli_keys,
     cli_mechanics,
     cli_predict,
+    cli_scan,
     registry,
 )
 from convscope.console import (
@@ -77,6 +78,7 @@ def list_(family: str | None, as_json: bool) -> None:
         "demo": lambda: [
             {"name": "digits", "question": "demo:digits, trained on scikit-learn's handwritten digits"},
             {"name": "planted", "question": "demo:planted, trained on images whose evidence is known"},
+            {"name": "faces", "question": "demo:faces, trained on scikit-image's patches with and without a face"},
         ],
         **{f: (lambda f=f: [_described(f, n) for n in registry.names(f)]) for f in registry.FAMILIES},
     }
@@ -96,7 +98,8 @@ def list_(family: str | None, as_json: bool) -> None:
 
 
 for command in (*cli_attributions.COMMANDS, *cli_mechanics.COMMANDS, *cli_collections.COMMANDS, *cli_comparisons.COMMANDS,
-                *cli_features.COMMANDS, *cli_predict.COMMANDS, *cli_edits.COMMANDS, *cli_keys.COMMANDS):
+                *cli_features.COMMANDS, *cli_predict.COMMANDS, *cli_edits.COMMANDS, *cli_keys.COMMANDS,
+                *cli_scan.COMMANDS):
     main.add_command(command)
 
 

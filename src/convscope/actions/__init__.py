@@ -10,6 +10,7 @@ editing.py       a network changed: a copy, and the receipt
 comparisons.py   networks side by side: what training changed, how alike two are
 evaluating.py    which heat-maps can be trusted
 fitting.py       training, the demo
+scanning.py      where in a larger picture the network sees a class
 
 Nothing is imported before a sentence needs it, so that lists, help and stored results come without torch.
 """
@@ -19,16 +20,18 @@ from __future__ import annotations
 from convscope.actions.attributions import attribute, attribute_all, attribute_each
 from convscope.actions.collections import atlas, open_atlas, respond, study, swept
 from convscope.actions.comparisons import compare
-from convscope.actions.editing import edit
+from convscope.actions.editing import ablation, edit
 from convscope.actions.evaluating import evaluate
 from convscope.actions.features import chosen, feature, keep_last, rebuild
 from convscope.actions.fitting import demo, fit
 from convscope.actions.mechanics import equivalences, steps, update, verify
 from convscope.actions.networks import Progress, make, open, read_pixels, read_preprocess, trace
 from convscope.actions.predicting import calibrate, check_preprocess, folder_of, predict
+from convscope.actions.scanning import keep_scan, scan
 
 __all__ = [
     "Progress",
+    "ablation",
     "atlas",
     "attribute",
     "attribute_all",
@@ -45,6 +48,7 @@ __all__ = [
     "fit",
     "folder_of",
     "keep_last",
+    "keep_scan",
     "make",
     "open",
     "open_atlas",
@@ -53,6 +57,7 @@ __all__ = [
     "read_preprocess",
     "rebuild",
     "respond",
+    "scan",
     "steps",
     "study",
     "swept",

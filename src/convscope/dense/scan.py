@@ -69,7 +69,8 @@ class DenseScan:
 
     stride: int = param(1, "pixels from one window to the next", unit="px", low=1)
     scales: str = param("1", "sizes at which the picture is scanned, comma-separated: 1,0.7,0.5")
-    way: str = param("auto", "how windows share what they share", choices=choose.WAYS)
+    way: str = param("auto", "how windows share what they share: auto is the cheapest exact way; context is not exact",
+                     choices=("auto", "windows", "coarse", "dilated", "fragments", "zones", "context"))
     score: str = param("output", "output: the class's own; margin: that less the best of the others",
                        choices=("output", "margin"))
     top: int = param(10, "how many boxes", low=1)
