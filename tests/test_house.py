@@ -41,6 +41,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "chance",
         "checkpoints",
         "collection",
+        "constants",
         "data",
         "export",
         "fast",

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from convscope.constants import own_weights
 from convscope.errors import ExportError, ShapeError, UsageError
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
@@ -184,6 +185,7 @@ def _export(module: nn.Module, inputs: Inputs, batch_free: bool, decomposed: boo
         try:
             shapes = _axes(inspect.signature(module.forward).bind(*args, **kwargs).arguments) if batch_free else None
             program = torch.export.export(twin(module), args, kwargs or None, dynamic_shapes=shapes, strict=False)
+            own_weights(program)
             return program.run_decompositions({}) if decomposed else program
         except Exception as problem:  # a user's forward can fail in any way while it is traced
             raise explain(problem, module) from problem

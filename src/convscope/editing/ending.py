@@ -45,8 +45,9 @@ class Ending(Walk):
         h, w = form.map
         pool = nn.AdaptiveAvgPool2d((h, w))
         last = self.draft.call(now, pool, now, name="any_size")
-        self.draft.say(f"{self.draft.address(last)}: the map is averaged to {h}×{w} places, those of the training size, before "
-                       f"{self.draft.address(node)}", f"model.{self.draft.address(last)} = nn.AdaptiveAvgPool2d(({h}, {w}))  # call "
+        self.draft.say(f"{self.draft.address(last)}: the map is averaged to {h}×{w} places, as at the training size, before "
+                       f"{self.draft.address(node)}",
+                       f"model.{self.draft.address(last)} = nn.AdaptiveAvgPool2d(({h}, {w}))  # call "
                        f"it before {self.draft.address(node)}")
         if order != IMAGE:
             last = self.draft.call(last, torch.permute, last, tuple(IMAGE.index(k) for k in order), name="channels_last")
@@ -81,8 +82,8 @@ class Ending(Walk):
         self.pyramid.add(node)
         self.changed += 1
         said = " + ".join(f"{n}×{n}" for n in self.levels)
-        draft.say(f"{draft.address(node)}: a pyramid of maxima over {said} pieces of the map in its place, {count}·{form.width} = "
-                  f"{count * form.width:,} numbers", f"# in forward, in place of {draft.address(node)}:",
+        draft.say(f"{draft.address(node)}: a pyramid of maxima over {said} pieces of the map in its place, "
+                  f"{count}·{form.width} = {count * form.width:,} numbers", f"# in forward, in place of {draft.address(node)}:",
                   f"x = torch.cat([F.adaptive_max_pool2d(x, n).flatten(1) for n in {self.levels}], 1)")
 
     def _fixed(self, node: Node) -> None:

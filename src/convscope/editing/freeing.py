@@ -12,7 +12,7 @@ larger map is refused, with its reason. Long, Shelhamer, Darrell 2015; Sermanet 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from convscope.editing.draft import Draft
 from convscope.editing.forms import IMAGE, LAST, Axis, Form, Unclear
 from convscope.editing.heads import Heads
 from convscope.editing.inner import inner_pools
+from convscope.editing.staying import Staying
 from convscope.errors import ShapeError, UsageError
 
 
@@ -39,7 +40,7 @@ class Walk:
         self.forms: dict[Node, Any] = {}  # Form; a list of them; None: nothing in it grows with the image
         self.at: dict[Node, Node] = {}  # the value that stands in place of the network's own
         self.inner = inner_pools(draft)
-        self.heads = Heads(self)
+        self.heads, self.staying = Heads(self), Staying(self)
         self.wide: list[str] = []  # layers that read the whole map, whatever its size
         self.changed = 0
 
@@ -76,23 +77,26 @@ class Walk:
                 if name in names:
                     return rule(node, read[0], form)
             if name in kinds.JOINS:
-                return self._join(node, read)
+                return self.staying.joined(node, read)
             if kinds.pointwise(draft, node):
-                return self._pointwise(node, read)
+                return self.staying.pointwise(node, read)
         except Unclear as problem:
-            self.refuse(node, f"{problem}: such pieces end where a larger map has none", "give the network one map throughout")
+            self.refuse(node, f"{problem}: such pieces end where a larger map has none",
+                        "give the network one map throughout")
         self.refuse(node, f"{name} reads {form.text()} as a whole: what it does on a larger map is not said",
                     "take the part before it, or replace it by convolutions")
         return None
 
     def _rules(self) -> tuple[tuple[set[str], Callable[[Node, Node, Form], Any]], ...]:
         return ((kinds.RESHAPES, self._reshape), (kinds.PERMUTES, self._permute), (kinds.DENSE, self.heads.dense),
-                (kinds.ADAPTIVE, self.heads.adaptive), (kinds.AVERAGES, self.heads.average), (kinds.SUMS, self.heads.reduced),
+                (kinds.ADAPTIVE, self.heads.adaptive), (kinds.AVERAGES, self.heads.average), (kinds.SUMS,
+                                                                                              self.heads.reduced),
                 ({"BatchNorm1d", "batch_norm"}, self.heads.normalised), ({"LayerNorm", "layer_norm"}, self.heads.layer_norm),
-                (kinds.SOFT, self.heads.soft), (kinds.ON_MAPS, self._on_map), (kinds.WHOLE, self._whole),
-                (kinds.PIECES, self._pieces), ({"slice", "select", "narrow"}, self._part), (kinds.SCALED, self._on_map),
-                ({"expand", "expand_as"}, self._expanded),
-                ({"upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"}, self._enlarged))  # fmt: skip
+                (kinds.SOFT, self.heads.soft), (kinds.ON_MAPS, self.staying.mapped), (kinds.WHOLE, self.staying.whole),
+                (kinds.PIECES, self.staying.pieces), ({"slice", "select",
+                                                       "narrow"}, self.staying.part), (kinds.SCALED, self.staying.mapped),
+                ({"expand", "expand_as"}, self.staying.expanded),
+                ({"upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"}, self.staying.enlarged))  # fmt: skip
 
     # ---- what others use ---------------------------------------------------------------------------------------------
 
@@ -146,7 +150,8 @@ class Walk:
 
     def _gone(self, node: Node) -> None:
         address, is_module = self.draft.address(node), node.op == "call_module"
-        self.draft.say(f"{address}: gone, the map goes on as it is", f"{self.draft.python(address)} = nn.Identity()" if is_module
+        self.draft.say(f"{address}: gone, the map goes on as it is",
+                       f"{self.draft.python(address)} = nn.Identity()" if is_module
                        else f"# in forward: leave {self.draft.kind(node).split('.')[0]} out")
 
     def merged(self, node: Node, value: Node, merges: bool) -> bool:  # noqa: ARG002 - for those who stop at the head
@@ -158,8 +163,8 @@ class Walk:
         if node not in self.inner:
             return False
         self.keep(node, value, form)
-        self.wide.append(f"{self.draft.address(node)} pools the whole map for the layers after it: at another size their answers "
-                         "are not those of a window")
+        self.wide.append(f"{self.draft.address(node)} pools the whole map for the layers after it: at another size "
+                         "their answers are not those of a window")
         return True
 
     def keep(self, node: Node, value: Node, form: Form) -> None:
@@ -188,129 +193,6 @@ class Walk:
         """The value as the network itself has it, in whatever order of axes."""
         return self.at.get(value, value) if form.natural else self.on_map(node, value)
 
-    def _on_map(self, node: Node, value: Node, form: Form) -> Form:
-        pads = kinds.base(self.draft, node) in {"pad", "constant_pad_nd"}
-        now = self.natural(node, value, form) if pads else self.on_map(node, value)
-        order = form.order if form.natural else IMAGE
-        self.rewire(node)
-        node.replace_input_with(self.at.get(value, value), now)
-        return Form.of(node.meta["shape"], order)
-
-    def _whole(self, node: Node, value: Node, form: Form) -> Form:
-        self.wide.append(f"{self.draft.address(node)} normalises over the whole map, not over a window")
-        return self._on_map(node, value, form)
-
-    def _pieces(self, node: Node, value: Node, form: Form) -> list[Form]:
-        order = form.order if form.natural else IMAGE
-        axis = int(kinds.setting(self.draft, node, "dim", 0)) % len(order)
-        if order[axis] != "C":
-            self.refuse(node, f"it cuts the {'rows' if order[axis] == 'h' else 'columns'} into pieces", "cut the channels")
-        self.keep(node, value, form)
-        whole = kinds.base(self.draft, node) != "unbind"
-        return [Form.of(shape, order if whole else order.replace("C", "")) for shape in node.meta["shape"]]
-
-    def _part(self, node: Node, value: Node, form: Form) -> Form:
-        if not form.natural and kinds.base(self.draft, node) == "slice" and node.meta["shape"] == value.meta["shape"]:
-            self.at[node] = self.at.get(value, value)
-            return form
-        order = form.order if form.natural else IMAGE
-        axis = int(kinds.setting(self.draft, node, "dim", 0)) % len(order)
-        picks = kinds.base(self.draft, node) == "select"
-        if order[axis] in "hw":
-            size, stop = form.atom(order[axis]).size, kinds.setting(self.draft, node, "end", 2**63 - 1)
-            if picks or kinds.base(self.draft, node) == "narrow" or 0 <= stop < size:
-                rows = "row" if order[axis] == "h" else "column"
-                self.refuse(node, f"it reads {rows} {node.args[2] if picks else stop} of {size}", "read the whole map")
-        self.keep(node, value, form)
-        return Form.of(node.meta["shape"], order.replace(order[axis], "") if picks else order)
-
-    def _expanded(self, node: Node, value: Node, form: Form) -> Form:
-        if node.meta["shape"] != value.meta["shape"]:
-            self.refuse(node, f"it repeats {form.text()} up to a fixed size", "let the sum or product broadcast by itself")
-        self.at[node] = self.at.get(value, value)
-        return form
-
-    def _enlarged(self, node: Node, value: Node, form: Form) -> Form:
-        """To a size: by the factor that this is."""
-        now, (h, w), to = self.on_map(node, value), form.map, node.meta["shape"][2:]
-        self.rewire(node)
-        node.replace_input_with(self.at.get(value, value), now)
-        if kinds.setting(self.draft, node, "output_size") is not None:
-            rest = [a for a in (kinds.setting(self.draft, node, "align_corners"),) if a is not None]
-            node.args, node.kwargs = (now, None, *rest, [to[0] / h, to[1] / w]), {}
-            self.draft.say(f"{self.draft.address(node)}: enlarges by {to[0] / h:g}×{to[1] / w:g}, not to {to[0]}×{to[1]}",
-                           f"# in forward: scale_factor=({to[0] / h:g}, {to[1] / w:g}) in place of size=({to[0]}, {to[1]})")
-            self.changed += 1
-        return Form.of(node.meta["shape"])
-
-    # ---- several values ----------------------------------------------------------------------------------------------
-
-    def _pointwise(self, node: Node, read: list[Node]) -> Form:
-        forms: list[Form] = [self.forms[a] for a in read]
-        others = [a for a in node.all_input_nodes if a not in read and isinstance(a.meta.get("shape"), tuple)]
-        shape = node.meta["shape"]
-        if all(f.natural for f in forms):
-            form = max(forms, key=lambda f: len(f.axes))
-            for f in forms:
-                if f.order != form.order[-len(f.order):]:
-                    self.refuse(node, f"it joins values of axes {form.order} and {f.order}", "bring them into one order")
-                if any(k in "hw" and a.size == 1 < n for k, (a, *_), n in zip(f.order, f.held, shape, strict=False)):
-                    self.refuse(node, "it spreads one number of a pooled map over a map", "pool with the map's own window")
-            for other in others:
-                self._same_everywhere(node, other, form, shape)
-            self.rewire(node)
-            return form.resized(shape)
-        if any(f.axes != forms[0].axes or f.held != forms[0].held for f in forms):
-            made = [self.arranged(a, IMAGE) for a in read]
-            if any(f.axes != made[0][1].axes or f.held != made[0][1].held for _, f in made):
-                self.refuse(node, f"it joins {' and '.join(f.text() for f in forms)}", "join maps of one size")
-            self.at |= {a: now for a, (now, _) in zip(read, made, strict=True)}
-            self.forms |= {a: f for a, (_, f) in zip(read, made, strict=True)}
-        weights = [a for a in others if len(a.meta["shape"]) and max(a.meta["shape"]) > 1]
-        if weights:
-            self.at[read[0]], self.forms[read[0]] = self.arranged(read[0], IMAGE)
-        for other in weights:
-            self._same_everywhere(node, other, forms[0], shape)
-            self.at[other] = self.draft.call(other, torch.reshape, other, (-1, 1, 1))
-        self.rewire(node)
-        for other in weights:
-            del self.at[other]
-        return self.forms[read[0]]
-
-    def _same_everywhere(self, node: Node, other: Node, form: Form, shape: Sequence[int]) -> None:
-        """A weight must be one for all rows and columns."""
-        sizes = other.meta["shape"]
-        for back, n in enumerate(reversed(sizes), 1):
-            if n > 1 and {"h", "w"} & form.kinds(len(shape) - back):
-                said = "×".join(map(str, sizes))
-                self.refuse(node, f"it has {said} weights, one for each place of the map {form.text()}",
-                            "a larger map has more places than weights; take it out (`remove`), or make them one per channel")
-
-    def _join(self, node: Node, read: list[Node]) -> Form:
-        forms: list[Form] = [self.forms[a] for a in read]
-        axis = int(kinds.setting(self.draft, node, "dim", 0)) % len(forms[0].axes)
-        if len(read) < len(node.all_input_nodes):
-            self.refuse(node, "it joins a map with a value that does not grow with it", "join maps only")
-        if all(f.natural for f in forms):
-            if forms[0].order[axis] in "hw":
-                self.refuse(node, f"it joins maps along their {'rows' if forms[0].order[axis] == 'h' else 'columns'}",
-                            "join channels")
-            self.rewire(node)
-            return forms[0].resized(node.meta["shape"])
-        made = [self.arranged(a, IMAGE) for a in read]
-        first, sizes = made[0][1], {f.map for _, f in made}
-        rest = [tuple(a for a in f.axes[axis] if a.kind != "C") for f in forms]
-        in_order = all(f.axes[axis][: len(f.named)] == f.named for f in forms)
-        if len(sizes) > 1 or len({*rest}) > 1 or not in_order or any(f.over([i]) & {"C"} for f in forms
-                                                                   for i in range(len(f.axes)) if i != axis):
-            said = " and ".join(f"{f.width} channels of {f.map[0]}×{f.map[1]}" for f in forms)
-            self.refuse(node, f"it joins flattened maps of {said}", "pool them to one size, or join before they are flattened")
-        joined = self.draft.call(node, parts.Concat(1), *(now for now, _ in made), name=self.draft.address(node))
-        self.at[node] = joined
-        whole = Form.of((2, sum(f.width for f in forms), *first.map))
-        axes = tuple((*whole.axes[1], *rest[0]) if i == axis else a for i, a in enumerate(first.axes))
-        return Form(axes, whole.held)
-
 
 def _shuffle(held: Axis, wanted: Axis) -> nn.Module:
     """The module that brings channels into another order."""
@@ -332,15 +214,16 @@ def larger(draft: Draft) -> None:
     """Run the freed draft on shapes of twice the size, non-square: what still ties it is said."""
     c, h, w = draft.input_shape
     given = draft.input_shape
-    try:
-        for size in ((c, 2 * h, 2 * w), (c, 2 * h, w)):
+    for size in ((c, 2 * h, 2 * w), (c, 2 * h, w)):
+        try:
             draft.input_shape = size
             draft.measure()
-    except ShapeError as problem:
-        raise ShapeError(f"{draft.net.name} stays tied to its image size: {problem.asked}",
-                         f"with an image of {size[1]}×{size[2]} {problem.found}", "replace that layer first") from problem
-    finally:
-        draft.input_shape = given
+        except ShapeError as problem:
+            raise ShapeError(f"{draft.net.name} stays tied to its image size: {problem.asked}",
+                             f"with an image of {size[1]}×{size[2]} {problem.found}",
+                             "replace that layer first") from problem
+        finally:
+            draft.input_shape = given
     draft.measure()
 
 

@@ -11,6 +11,7 @@ from torch.fx import Node
 from convscope.editing import kinds
 from convscope.editing.forms import IMAGE, LAST, Atom, Form
 from convscope.editing.modules import constructor
+from convscope.editing.padding import pair
 
 if TYPE_CHECKING:
     from convscope.editing.freeing import Walk
@@ -45,7 +46,7 @@ class Heads:
         visible = [a for a in form.channels if a.size > 1]
         order = [last.index(a) for a in (*visible, *(a for a in last if a.kind == "h"), *(a for a in last if a.kind == "w"))]
         placed = weight.reshape(len(weight), *(a.size for a in last)).permute(0, *(1 + i for i in order))
-        conv = nn.Conv2d(form.width, len(weight), kernel, bias=bias is not None, device="meta")
+        conv = nn.Conv2d(form.width, len(weight), pair(kernel), bias=bias is not None, device="meta")
         conv.weight = nn.Parameter(placed.reshape(conv.weight.shape).detach().clone(), learns)
         if bias is not None:
             conv.bias = nn.Parameter(bias.detach().clone(), learns)
@@ -118,9 +119,9 @@ class Heads:
     def average(self, node: Node, value: Node, form: Form) -> Form | None:
         """A window that covers the map exactly is global pooling; any other one stays."""
         h, w = form.map
-        kernel, padding = (_pair(kinds.setting(self.draft, node, k, 0)) for k in ("kernel_size", "padding"))
+        kernel, padding = (pair(kinds.setting(self.draft, node, k, 0)) for k in ("kernel_size", "padding"))
         if kernel != (h, w) or padding != (0, 0) or (h, w) == (1, 1):
-            return self.walk._on_map(node, value, form)
+            return self.walk.staying.mapped(node, value, form)
         if self.walk.stays(node, value, form):
             return None
         now = self.walk.on_map(node, value)
@@ -166,12 +167,12 @@ class Heads:
                       f"# {draft.address(node)} stays as it is")
         else:
             stride = 1 if whole else kernel
-            pool = (nn.MaxPool2d(kernel, stride) if kind == "maximum" else
-                    nn.AvgPool2d(kernel, stride, divisor_override=1 if kind == "sum" else None))
+            pool = (nn.MaxPool2d(pair(kernel), pair(stride)) if kind == "maximum" else
+                    nn.AvgPool2d(pair(kernel), pair(stride), divisor_override=1 if kind == "sum" else None))
             self._put(node, now, pool, (str(node.target), kind, kernel))
             slides = "slides" if whole else "moves in steps of its own size"
-            draft.say(f"{draft.address(node)}: the {kind} over {'the map' if whole else 'pieces of the map'} becomes that of "
-                      f"a window of {said}, which {slides}", f"{draft.python(draft.address(node))} = {constructor(pool)}")
+            draft.say(f"{draft.address(node)}: the {kind} over {'the map' if whole else 'pieces of the map'} becomes that "
+                      f"of a window of {said}, which {slides}", f"{draft.python(draft.address(node))} = {constructor(pool)}")
         return Form.of(shape) if shape else form
 
     # ---- softmax and norms -------------------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ class Heads:
     def normalised(self, node: Node, value: Node, form: Form) -> Form:
         """Batch norm of vectors: that of maps, with the same numbers a channel."""
         if node.op != "call_module" or len(form.axes) == 4:
-            return self.walk._on_map(node, value, form)
+            return self.walk.staying.mapped(node, value, form)
         old: Any = self.draft.module(node)
         if form.kinds(1) != {"C"} or set(form.named) - set(form.axes[1]):
             self.walk.refuse(node, f"it has {old.num_features:,} weights, one for each place of the map {form.text()}",
@@ -209,7 +210,8 @@ class Heads:
         self._put(node, now, norm, (str(node.target),))
         place = self.draft.python(self.draft.address(node).split(":")[0])
         self.draft.say(f"{self.draft.address(node)}: BatchNorm1d becomes BatchNorm2d, {old.num_features:,} channels",
-                       f"norm, old = {constructor(norm)}, {place}", "norm.load_state_dict(old.state_dict())", f"{place} = norm")
+                       f"norm, old = {constructor(norm)}, {place}", "norm.load_state_dict(old.state_dict())",
+                       f"{place} = norm")
         return form
 
     def layer_norm(self, node: Node, value: Node, form: Form) -> Form:
@@ -237,11 +239,6 @@ def _filling(form: Form, conv: nn.Conv2d) -> tuple[str, ...]:
                                                f".permute(0, {', '.join(str(i + 1) for i in order)})")
     lines = (f"conv.weight.data = dense.weight.data{moved}.reshape{shape}",)
     return lines + (("conv.bias.data = dense.bias.data",) if conv.bias is not None else ())
-
-
-def _pair(value: Any) -> tuple[int, ...]:
-    found = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    return found * 2 if len(found) == 1 else found
 
 
 def _varies(node: Node) -> bool:

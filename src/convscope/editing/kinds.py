@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.fx import Node
+from torch.fx.node import map_arg
 
 from convscope.editing.draft import Draft
 
@@ -41,7 +42,8 @@ _POINTWISE_MODULES = (
     nn.Threshold, nn.Identity, nn.Dropout, nn.AlphaDropout,
 )  # fmt: skip
 _POINTWISE_CALLS = {
-    "to", "_to_copy", "contiguous", "clone", "alias", "detach", "lift_fresh_copy", "dropout", "alpha_dropout", "relu6", "Add",
+    "to", "_to_copy", "contiguous", "clone", "alias", "detach", "lift_fresh_copy", "dropout", "alpha_dropout", "relu6",
+    "Add",
     "native_dropout", "type_as", "hardtanh", "selu", "subtract", "multiply", "divide", "true_divide", "square", "negative",
     "softplus", "mish", "silu", "hardswish", "hardsigmoid", "celu", "absolute", "clip", "log_sigmoid",
 }  # fmt: skip
@@ -64,6 +66,8 @@ def setting(draft: Draft, node: Node, name: str, default: Any = None) -> Any:
     """One argument of a call by its name, of a module or of an ATen operation."""
     if node.op == "call_module":
         return getattr(draft.module(node), name, default)
+    if not hasattr(node.target, "_schema"):  # a function of torch that an edit put in
+        return node.kwargs.get(name, default)
     arguments: Any = node.target._schema.arguments  # type: ignore[union-attr]
     named = {a.name: a.default_value for a in arguments if a.has_default_value()}
     named |= {a.name: value for a, value in zip(arguments, node.args, strict=False)} | dict(node.kwargs)
@@ -87,5 +91,5 @@ def constant(draft: Draft, node: Node) -> tuple[torch.Tensor, bool]:
 
     target: Any = node.target
     with torch.no_grad():
-        args, kwargs = torch.fx.node.map_arg((node.args, dict(node.kwargs)), of)
+        args, kwargs = map_arg((node.args, dict(node.kwargs)), of)
         return target(*args, **kwargs), trained

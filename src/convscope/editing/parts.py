@@ -136,3 +136,18 @@ class FixedBatchNorm2d(nn.BatchNorm2d):
 
     def train(self, mode=True):  # noqa: ARG002
         return super().train(False)
+
+
+class DilatedAverage(nn.Module):
+    """y[p, q] = Σ_ij x[p + a·i, q + b·j] / divisor, (a, b) = holes: average pooling with holes, one pixel apart."""
+
+    def __init__(self, window, holes, divisor):
+        super().__init__()
+        self.window = window
+        self.holes = holes
+        self.divisor = divisor
+
+    def forward(self, x):
+        (h, w), (a, b), c = self.window, self.holes, x.shape[1]
+        rows = torch.nn.functional.conv2d(x, x.new_ones(c, 1, h, 1), dilation=(a, 1), groups=c)
+        return torch.nn.functional.conv2d(rows, x.new_full((c, 1, 1, w), 1 / self.divisor), dilation=(1, b), groups=c)

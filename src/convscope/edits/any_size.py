@@ -22,7 +22,8 @@ class AnySize:
     """How does a network with a dense part take images of any size, and give one answer for each?
 
     (B, C, H, W) → (B, K) for all H, W that the layers before the dense part can take. `adaptive`: the map is averaged to its
-    size at training: all weights stay, and at the training size so do the answers. `pyramid`: the maxima over n×n pieces, for
+    size at training: all weights stay, and at the training size so do the answers. `pyramid`: the maxima over n×n pieces,
+    for
     each n of `levels`: Σn²·C numbers, so the first dense layer begins anew.
     Misleads: with `adaptive` an image of twice the size is seen as if smoothed at the end, not as if shrunk: objects are
     twice as large to the filters. Fine-tune on images of several sizes. With `pyramid` answers say nothing before training.
@@ -44,7 +45,8 @@ class AnySize:
         validate(self)
         numbers = self.levels.replace(" ", "").split(",")
         if not all(n.isdecimal() and int(n) > 0 for n in numbers) or len(set(numbers)) < len(numbers):
-            raise UsageError("AnySize.levels must be different whole numbers from 1", f"got {self.levels!r}", "for example 4,2,1")
+            raise UsageError("AnySize.levels must be different whole numbers from 1", f"got {self.levels!r}",
+                             "for example 4,2,1")
 
     def __call__(self, draft: Draft, given: Given) -> None:  # noqa: ARG002 - it needs no images
         pyramid = self.how == "pyramid"
