@@ -185,11 +185,14 @@ def read_numbers(name: str, text: str) -> list[float]:
         raise UsageError(f"cannot read --{name} {text!r}", str(problem), "for example 0.485,0.456,0.406") from problem
 
 
-def method_options(family: str, *only: str) -> Callable[[F], F]:
-    """Every parameter of every method of a family (or of some) as an option; which method it belongs to is in its help."""
+def method_options(family: str, *only: str, **also: fields.Description) -> Callable[[F], F]:
+    """Every parameter of every method of a family (or of some) as an option; which method it belongs to is in its help.
+
+    `also`: what the same command does besides, by name.
+    """
     found: dict[str, dict[str, fields.Parameter]] = {}  # by name of the parameter, then of the method
-    for name in only or registry.names(family):
-        for parameter in registry.describe(family, name).parameters:
+    for name, described in _described(family, only, also).items():
+        for parameter in described.parameters:
             found.setdefault(parameter.name, {})[name] = parameter
 
     def decorate(command: F) -> F:
@@ -201,6 +204,10 @@ def method_options(family: str, *only: str) -> Callable[[F], F]:
         return command
 
     return decorate
+
+
+def _described(family: str, only: tuple[str, ...], also: dict[str, fields.Description]) -> dict[str, fields.Description]:
+    return {name: registry.describe(family, name) for name in only or registry.names(family)} | also
 
 
 def _type_of(own: dict[str, fields.Parameter]) -> Any:
@@ -221,12 +228,13 @@ def _words_of(own: dict[str, fields.Parameter]) -> str:
 
 
 def split_parameters(
-    context: click.Context, family: str, method: str, rest: dict[str, Any]
+    context: click.Context, family: str, method: str, rest: dict[str, Any], **also: fields.Description
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options of the network, and the given ones of the method; an option of another method is an error that says so."""
     del context
-    own = {p.name for p in registry.describe(family, method).parameters}
-    every = {p.name for n in registry.names(family) for p in registry.describe(family, n).parameters}
+    described = _described(family, (), also)
+    own = {p.name for p in (described.get(method) or registry.describe(family, method)).parameters}
+    every = {p.name for one in described.values() for p in one.parameters}
     parameters = {k: v for k, v in rest.items() if k in every and v is not None}
     strange = sorted(set(parameters) - own)
     if strange:

@@ -162,7 +162,7 @@ def test_a_batch_that_is_bound_is_refused() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.reshape(3, 2, -1).relu()
 
-    with pytest.raises(UsageError, match=r"an edit of Bound; its batch is bound to 2: .*; let forward treat each image alike"):
+    with pytest.raises(UsageError, match=r"an edit of Bound; its batch is bound to 2: .*; let forward treat"):
         Draft.of(Network.open(Bound(), torch.randn(2, 3, 4)))
 
 

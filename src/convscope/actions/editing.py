@@ -9,7 +9,7 @@ from convscope.actions.networks import Progress, make, open
 
 if TYPE_CHECKING:
     from convscope.network import Network
-    from convscope.results import Receipt
+    from convscope.results import Receipt, Table
 
 
 def edit(
@@ -50,3 +50,18 @@ def edit(
     if out is not None:
         keeping.keep(edited, told, out)
     return edited, told
+
+
+def ablation(
+    network: Any, data: Any, *, out: str | Path | None = None, progress: Progress | None = None, **settings: Any
+) -> Table:
+    """What does each layer contribute? Every layer or block removed in turn, judged as it is and after equal fine-tuning.
+
+    `data`: a labelled collection. `out`: a folder that keeps every run; the same call goes on from it. `settings`: those of
+    `studying.AblationStudy`. The first note of the table is the answer in one sentence.
+    """
+    from convscope.data import open_collection
+    from convscope.studying import AblationStudy
+
+    folder = None if out is None else Path(out)
+    return AblationStudy(**settings)(open(network), open_collection(data), folder, progress)

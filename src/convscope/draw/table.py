@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convscope.draw.paper import Paper
 
 MOST = 60  # rows in a text, a page or a figure
+CHART, INTERVAL = 2.6, "#2d6cb5"  # inches across, colour
 WIDEST = 13.0  # inches of columns in a figure
 ROW = 0.19  # inches from one row to the next
 
@@ -51,9 +52,27 @@ def figure(result: Table) -> Figure:
     wide, high, left = typeset(listing)
     notes = (*listing.notes, f"left out for width: {', '.join(left)}" if left else "")
     below = _rows(len(listing.rows), len(result))
-    paper = Paper.of(wide, high, result.title or "table", below, [n for n in notes if n])
+    beside = 0.3 + CHART if result.chart and len(listing.rows) else 0
+    paper = Paper.of(wide + beside, high + (0.3 if beside else 0), result.title or "table", below, [n for n in notes if n])
     print_rows(paper, listing, 0.0)
+    if beside:
+        _intervals(paper, result, wide + 0.3, len(listing.rows))
     return paper.figure
+
+
+def _intervals(paper: Paper, result: Table, left: float, rows: int) -> None:
+    """Beside each row its value with the ends of its interval, over one axis; a line at zero."""
+    from convscope.draw.paper import LINE, graph_axes
+
+    value, low, high = (np.asarray(result.columns[name][:rows], np.float64) for name in result.chart)
+    ax = paper.axes(left, ROW * 1.25, CHART, ROW * rows)
+    graph_axes(ax, result.chart[0], "")
+    at = np.arange(rows)
+    ax.axvline(0, color=LINE, linewidth=0.8)
+    ax.hlines(at, low, high, color=INTERVAL, linewidth=1.2)
+    ax.plot(value, at, "o", color=INTERVAL, markersize=3.5)
+    ax.set_ylim(rows - 0.5, -0.5)
+    ax.set_yticks([])
 
 
 def typeset(listing: Listing) -> tuple[float, float, list[str]]:

@@ -222,6 +222,7 @@ class Draft:
 
     def run(self, x: Tensor) -> Tensor:
         """The draft's answer as it is now, in evaluation mode."""
+        self.root.recompile()
         with torch.no_grad():
             found = self.root(x)
         return found if isinstance(found, Tensor) else found[0]

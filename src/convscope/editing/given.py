@@ -34,7 +34,7 @@ class Given:
         return self.images
 
     def batches(self, net: Network, most: int | None = None, size: int = 32) -> Iterator[Tensor]:
-        """The images as this network reads them, (B, C, H, W) a batch: the first `most`, in order, without unreadable ones."""
+        """The images as this network reads them, (B, C, H, W) a batch: the first `most` in order, unreadable ones out."""
         for x, _ in self.pairs(net, most, size):
             yield x
 

@@ -57,6 +57,7 @@ class Table(Result):
     units: dict[str, str] = field(default_factory=dict[str, str])  # what a column means, with its unit
     title: str = ""
     notes: tuple[str, ...] = ()
+    chart: tuple[str, ...] = ()  # columns (value, low, high) whose intervals a figure draws beside the rows
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
