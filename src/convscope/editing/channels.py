@@ -197,7 +197,8 @@ class Channels:
         count, given = self._size(node)[1], len(self.labels[value])
         if groups > 1 and turned:
             return self._opaque(node, f"{said(node)} is a transposed convolution in {groups} groups")
-        if groups == given:
+        apart = groups == given and groups > 1  # each channel by itself
+        if apart:
             self._set(node, Way("spread", (value,), count // given), np.repeat(self.labels[value], count // given))
         elif groups == 1:
             self._set(node, Way("write", (value,)), self._fresh(count))
@@ -206,12 +207,12 @@ class Channels:
         self._use(node, "weight", 1 if turned else 0, node)
         if module.bias is not None:
             self._use(node, "bias", 0, node)
-        if groups < given and self.ways[node].kind != "whole":
+        if not apart and self.ways[node].kind != "whole":
             self._use(node, "weight", 0 if turned else 1, value, reads=True, slots=groups)
         names = ("in_features", "out_features") if dense else ("in_channels", "out_channels")
         path = str(node.target)
         self.settings += [Setting(node, path, names[0], value), Setting(node, path, names[1], node)]
-        if groups == given or self.ways[node].kind == "whole":
+        if apart or self.ways[node].kind == "whole":
             self.settings.append(Setting(node, path, "groups", value, given // groups))
         return None
 
@@ -236,11 +237,11 @@ class Channels:
         why = f"{said(node)} ({target_name(node)}) may mix channels"
         if len(size) < 2 or not live:
             return self._opaque(node, why)
-        value, settings = live[0], [*node.args[1:], *node.kwargs.values()]
+        args: list[Any] = list(node.args)
+        value, settings = live[0], [*args[1:], *node.kwargs.values()]
         if name == "cat":
-            axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-            return self._concat(node, node.args[0], axis)
-        if name in _VIEWS and node.args[0] is value:
+            return self._concat(node, args[0], (*args[1:], node.kwargs.get("dim", 0))[0])
+        if name in _VIEWS and args[0] is value:
             return self._view(node, value, why)
         if name in _OVER_MAP and settings and _over_map(settings[0], len(self._size(value))):
             return self._set(node, Way("pass", (value,)), self.labels[value])
@@ -262,7 +263,7 @@ class Channels:
             self._unify(self.labels[wide[0]], self.labels[other])
         self._set(node, Way("join", tuple(wide)), self.labels[wide[0]])
         for held in (a for a in node.all_input_nodes if a.op == "get_attr"):
-            tensor = held.meta.get("shape") or ()
+            tensor = tuple(int(n) for n in held.meta.get("shape") or ())
             axis = len(tensor) - (len(size) - 1)
             if 0 <= axis < len(tensor) and tensor[axis] == size[1] > 1:
                 self._use(node, str(held.target), axis, node)

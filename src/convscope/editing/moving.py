@@ -10,6 +10,7 @@ A map says of each new entry which old one it is (−1: a new one, which starts 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ def maps(plan: Channels, counts: Mapping[int, int], forced: Mapping[Node, Moved]
         labels = plan.of(node)
         if forced is not None and node in forced:
             found[node] = forced[node]
-        elif way.kind in ("write", "whole", "stay"):
+            continue
+        if way.kind in ("write", "whole", "stay"):
             n = np.array([counts.get(int(i), 1) for i in labels])
             if way.kind == "whole" and n.max(initial=0) > 1:
                 raise UsageError(f"copies of single units of {said(node)}", "whole groups were made one", "take slots")
@@ -68,10 +70,8 @@ def maps(plan: Channels, counts: Mapping[int, int], forced: Mapping[Node, Moved]
         if not len(found[node].index):
             raise UsageError(f"no unit of {said(node)} would be left", f"it has {len(labels)}, and all were chosen",
                              "keep at least one, or remove the layer")
-        stays = found[node].stays(len(labels))
         if way.kind == "stay" and not all(found[v].stays(len(plan.labels[v])) for v in node.all_input_nodes if v in found):
             raise UsageError(f"the channels that {said(node)} reads", "it may mix them", "choose a layer elsewhere")
-        assert stays or way.kind != "stay"
     return found
 
 
@@ -139,10 +139,24 @@ def apply(plan: Channels, found: dict[Node, Moved], forced: Mapping[Node, Moved]
             setattr(module, setting.name, new)
             code.lines.append(f"{draft.python(setting.path)}.{setting.name} = {new}")
     for node in plan.ways:
-        _resize(node, len(plan.labels[node]), len(found[node].index))
+        resize(node, len(plan.labels[node]), len(found[node].index))
     draft.code += code.lines
-    draft.measure()
     return changes
+
+
+def words(changes: list[Change]) -> str:
+    """'conv2.weight 8×6×3×3 → 5×6×3×3, fc1.weight 10×128 → 10×80'"""
+    told = [f"{c.path} {_times(c.before)} → {_times(c.after)}" for c in changes if len(c.before) > 1]
+    return ", ".join(told[:6]) + (f" and {len(told) - 6} more" if len(told) > 6 else "")
+
+
+def new_parameters(changes: list[Change]) -> int:
+    """How many numbers came in."""
+    return sum(max(0, math.prod(c.after) - math.prod(c.before)) for c in changes)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
 
 
 def _map_of(use: Use, found: dict[Node, Moved]) -> Moved:
@@ -157,6 +171,9 @@ def _index(draft: Draft, uses: list[Use], found: dict[Node, Moved], code: _Code)
     by_axis = {use.axis: _map_of(use, found) for use in uses}
     for axis, moved in by_axis.items():
         one = uses[0].path.endswith(_ONES) or (uses[0].path.endswith(".weight") and old.ndim == 1)
+        if (moved.index < 0).any() and axis == 0 and old.ndim > 2:
+            raise UsageError(f"new channels through {said(uses[0].owner)}", "it filters each channel by itself",
+                             "choose another layer")
         filler = torch.full_like(new.narrow(axis, 0, 1), 1.0 if one else 0.0)
         index = torch.from_numpy(np.where(moved.index < 0, new.shape[axis], moved.index)).to(new.device)
         new = torch.cat([new, filler], axis).index_select(axis, index)
@@ -174,7 +191,7 @@ def _index(draft: Draft, uses: list[Use], found: dict[Node, Moved], code: _Code)
     return Change(uses[0].path, tuple(old.shape), tuple(new.shape))
 
 
-def _resize(node: Node, old: int, new: int) -> None:
+def resize(node: Node, old: int, new: int) -> None:
     """A view that says its size in numbers says the new one."""
     views = ("view", "reshape", "_unsafe_view")
     if old == new or node.op != "call_function" or target_name(node).split(".")[0] not in views:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -13,6 +14,12 @@ from torch.fx import GraphModule, Interpreter, Node
 from convscope.errors import ShapeError
 
 BATCH = 2  # torch takes sizes 0 and 1 for constants
+
+
+class Parting(ShapeError):
+    """Sizes that part at a call of a draft."""
+
+    node: Node
 
 
 class Shapes(Interpreter):
@@ -40,6 +47,9 @@ def measure(root: GraphModule, inputs: list[tuple[int, ...]], dtype: torch.dtype
     """Write the shapes, for inputs (C, H, W) without the batch; ShapeError names the layer at which they part."""
     runner = Shapes(root)
     training = root.training
+    log = logging.getLogger("torch._subclasses.fake_tensor")  # it would print a traceback of sizes that part
+    silent = log.disabled
+    log.disabled = True
     root.eval()
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
@@ -47,9 +57,12 @@ def measure(root: GraphModule, inputs: list[tuple[int, ...]], dtype: torch.dtype
     except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as problem:
         node = runner.at
         assert node is not None
-        raise ShapeError(f"{said(node)} cannot take what it is given", _numbers(root, node, problem),
-                         "change that layer too, or edit another one") from problem
+        error = Parting(f"{said(node)} cannot take what it is given", _numbers(root, node, problem),
+                        "change that layer too, or edit another one")
+        error.node = node
+        raise error from problem
     finally:
+        log.disabled = silent
         root.train(training)
 
 
