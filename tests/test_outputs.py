@@ -1,6 +1,6 @@
 """What the last layer holds, read from the graph or from numbers; softmax applied once; temperature and calibration error.
 
-Turns red: in `Reading.each`, return `output.softmax(1)` for probabilities too; in `_moved`, return `axis` for a permute; in
+Turns red: in `Reading.scores`, `else z.log()` -> `else z`; in `_moved`, return `axis` for a permute; in
 `calibration_error`, `.ceil()` -> `.floor()`; in `fit_temperature`, start the bounds at 1.
 """
 
@@ -160,6 +160,7 @@ def test_the_temperature_of_labels_drawn_from_the_softmax_is_found() -> None:
     y = torch.multinomial((z / 2.5).softmax(1), 1, generator=torch.Generator().manual_seed(1))[:, 0]
     heat = outputs.fit_temperature(z, y)
     assert heat == pytest.approx(2.5, rel=0.03)
+    assert outputs.fit_temperature(z / 5, y) == pytest.approx(heat / 5, rel=1e-4)
     assert outputs.nll(z, y, heat).mean() <= min(outputs.nll(z, y, t).mean() for t in np.linspace(0.5, 6, 40))
     assert outputs.calibration_error((z / heat).softmax(1), y) < 0.015 < outputs.calibration_error(z.softmax(1), y)
 
@@ -183,7 +184,9 @@ def test_calibration_error_equals_the_paper(n: int, k: int, seed: int) -> None:
     y = torch.randint(k, (n,), generator=generator)
     assert outputs.calibration_error(p, y) == pytest.approx(slow_calibration_error(p.tolist(), y.tolist(), outputs.BINS))
     assert outputs.calibration_error(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1])) == 0.5
-    assert outputs.calibration_error(torch.tensor([[0.6, 0.4], [0.61, 0.39]]), torch.tensor([0, 0])) == pytest.approx(0.395)
+    # 0.6 ends its bin, 0.61 begins the next: |1 − 0.6|/2 + |0 − 0.61|/2
+    edge = torch.tensor([[0.6, 0.4], [0.61, 0.39]], dtype=torch.float64)
+    assert outputs.calibration_error(edge, torch.tensor([0, 1])) == pytest.approx(0.505)
 
 
 def test_labels_find_their_outputs() -> None:

@@ -104,7 +104,7 @@ def calibrate(network: Any, images: Any, keep: str | Path | None = None, progres
     shares = {name: (wide / t[:, None]).softmax(1) for name, t in stages.items()}
     at = torch.arange(len(y))
     columns = {
-        "": np.array(list(stages)),
+        "stage": np.array(list(stages)),
         "temperature": np.array([float(t.mean()) for t in stages.values()]),
         "nll": np.array([float(-(wide / t[:, None]).log_softmax(1)[at, y].mean()) for t in stages.values()]),
         "ece": np.array([outputs.calibration_error(p, y) for p in shares.values()]),

@@ -128,8 +128,8 @@ def once(p: Preprocess) -> Preprocess:
 def _changed(p: Preprocess) -> Iterator[tuple[str, Preprocess, bool]]:
     """The given one with one mistake put right."""
     other = 255.0 if p.range == 1 else 1.0
-    yield f"0 … {other:g}", replace(p, range=other, mean=tuple(m * other / p.range for m in p.mean)), True
-    yield f"0 … {other:g}, with the same mean and std", replace(p, range=other), True
+    yield f"the same, from 0 … {other:g}", replace(p, range=other, mean=tuple(m * other / p.range for m in p.mean)), True
+    yield f"from 0 … {other:g}, mean and std as numbers kept", replace(p, range=other), True
     if p.channels in ("RGB", "BGR"):
         order = "BGR" if p.channels == "RGB" else "RGB"
         turned = replace(p, channels=order, mean=p.mean[::-1], std=p.std[::-1])

@@ -205,7 +205,8 @@ def compare(base: Seen, other: Seen, kind: str) -> Verdict:
     if kind == "labels":
         p = _signed_ranks(base.surprise, other.surprise)
         simple = any(one.candidate.single or len(one.candidate.differs) == 1 for one in (base, other))
-        return Verdict(kind, gain, p, gain > 0.1 and p < (LIKELY if simple else SURE))
+        sound = other.told[0] > 0  # saturated outputs can be right by chance of the arg max, and are never what was trained
+        return Verdict(kind, gain, p, sound and gain > 0.1 and p < (LIKELY if simple else SURE))
     if other.candidate.own:  # the statistics of any images bring those images near to what training kept
         return Verdict(kind, gain, 1.0, False)
     if kind == "batch norm":

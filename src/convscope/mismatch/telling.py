@@ -22,6 +22,7 @@ UNITS = {
 
 
 def checked(seen: list[Seen], base: Seen) -> dict[str, NDArray[np.generic]]:
+    """Every candidate with its numbers, the best by the strongest evidence first."""
     kind = (*kinds_there(base), "predictions")[0]
     ranked = sorted(seen, key=lambda one: score(one, kind))
     columns: dict[str, list[object]] = {
@@ -38,6 +39,7 @@ def checked(seen: list[Seen], base: Seen) -> dict[str, NDArray[np.generic]]:
 
 
 def kinds(seen: list[Seen]) -> tuple[str, ...]:
+    """Which evidence there was, and what was too little of it."""
     base, count = seen[0], len(seen[0].shares)
     there = kinds_there(base)
     used = ("evidence, the strongest first: " + ", ".join(there),) if there else ()
