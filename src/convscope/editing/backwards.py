@@ -24,12 +24,11 @@ from torch.fx import Node
 
 from convscope.editing import parts
 from convscope.editing.calls import call_text
-from convscope.editing.derivatives import MADE, NONLINEAR, SLOPES, arguments
+from convscope.editing.derivatives import ADAPTIVE, AVERAGES, MADE, NONLINEAR, SLOPES, WITH_SWITCHES, arguments
 from convscope.editing.draft import Draft
 from convscope.editing.modules import constructor
 from convscope.errors import UsageError
 
-aten = torch.ops.aten
 Shares = list[tuple[Node, Node]]  # an input of a call, and what goes back to it
 
 _RESHAPED = {"view", "reshape", "flatten", "_unsafe_view", "squeeze", "unsqueeze", "unflatten", "Flatten", "Unflatten"}
@@ -38,10 +37,6 @@ _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-_AVERAGES = {nn.AvgPool2d: aten.avg_pool2d_backward.default, nn.AvgPool3d: aten.avg_pool3d_backward.default}
-_ADAPTIVE = {nn.AdaptiveAvgPool2d: aten._adaptive_avg_pool2d_backward.default,
-             nn.AdaptiveAvgPool3d: aten._adaptive_avg_pool3d_backward.default}  # fmt: skip
-_ADAPTIVE_MAX = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
 
 
 
@@ -101,6 +96,8 @@ class Backwards:
     def _shares(self, node: Node, v: Node, wanted: set[Node]) -> Shares:
         """What goes back to each input of a call that lies on the way."""
         name = self.draft.kind(node).split(".")[0]
+        if node.target is operator.getitem:
+            return self._picked(node, v)
         coming = [a for a in node.all_input_nodes if a.op != "get_attr" and _single(a)]
         if name in ("add", "Add", "sub", "mul", "div", "cat", "Concat"):
             return [(a, share) for a, share in self._joined(node, name, v, wanted) if a in wanted]
@@ -141,14 +138,14 @@ class Backwards:
             centre = self.call(node, torch.zeros_like, spread)
             scale = None if m.weight is None else self._tensor(node, "weight")
             return self.call(node, F.batch_norm, v, centre, spread, scale, None, False, 0.0, m.eps)
-        if isinstance(m, (*_MAX_POOLS, *_ADAPTIVE_MAX)):
+        if isinstance(m, _MAX_POOLS):
             return self._unpooled(node, m, x, v)
-        if type(m) in _AVERAGES:
+        if type(m) in AVERAGES:
             n = 2 if isinstance(m, nn.AvgPool2d) else 3
-            sizes = [list(s) if isinstance(s, tuple) else [s] * n for s in (m.kernel_size, m.stride, m.padding)]
-            return self.call(node, _AVERAGES[type(m)], v, x, *sizes, m.ceil_mode, m.count_include_pad, m.divisor_override)
-        if type(m) in _ADAPTIVE:
-            return self.call(node, _ADAPTIVE[type(m)], v, x)
+            sizes = [[s] * n if isinstance(s, int) else list(s) for s in (m.kernel_size, m.stride, m.padding)]
+            return self.call(node, AVERAGES[type(m)], v, x, *sizes, m.ceil_mode, m.count_include_pad, m.divisor_override)
+        if type(m) in ADAPTIVE:
+            return self.call(node, ADAPTIVE[type(m)], v, x)
         if isinstance(m, (nn.LocalResponseNorm, nn.Softmax, nn.LogSoftmax)):
             if self.nonlinear != "derivative":
                 return v  # the papers undo no normalisation
@@ -192,14 +189,17 @@ class Backwards:
         return back
 
     def _unpooled(self, node: Node, m: Any, x: Node, v: Node) -> Node:
-        n = (_ADAPTIVE_MAX if isinstance(m, _ADAPTIVE_MAX) else _MAX_POOLS).index(type(m)) + 1
-        if isinstance(m, _ADAPTIVE_MAX):
-            pooled = self.call(node, getattr(F, f"adaptive_max_pool{n}d_with_indices"), x, m.output_size)
-        else:
-            pooled = self.call(node, getattr(F, f"max_pool{n}d_with_indices"), x, m.kernel_size, m.stride, m.padding,
-                               m.dilation, m.ceil_mode)
-        switches = self.call(node, operator.getitem, pooled, 1)
-        return self.call(node, parts.Unpool(self.overlap), v, switches, x)
+        pool = getattr(F, f"max_pool{_MAX_POOLS.index(type(m)) + 1}d_with_indices")
+        pooled = self.call(node, pool, x, m.kernel_size, m.stride, m.padding, m.dilation, m.ceil_mode)
+        return self.call(node, parts.Unpool(self.overlap), v, self.call(node, operator.getitem, pooled, 1), x)
+
+    def _picked(self, node: Node, v: Node) -> Shares:
+        """The values of a pooling that gives its switches along."""
+        pooled: Any = node.args[0]
+        if node.args[1] != 0 or self.draft.kind(pooled).split(".")[0] not in WITH_SWITCHES:
+            raise self._no_way(pooled)
+        x = pooled.all_input_nodes[0]
+        return [(x, self.call(node, parts.Unpool(self.overlap), v, self.call(node, operator.getitem, pooled, 1), x))]
 
     def _mean(self, node: Node, x: Node, v: Node) -> Node:
         """1/n of v to each of the n values that were averaged."""
@@ -285,7 +285,7 @@ def ways(draft: Draft, source: Node, end: Node) -> list[Node]:
     """The calls that lie on a way from `source` to `end`, `end` among them, in the order in which they run."""
     after, before = {source}, {end}
     for node in draft.nodes:
-        if _single(node) and any(a in after for a in node.all_input_nodes):
+        if node.meta.get("shape") and any(a in after for a in node.all_input_nodes):
             after.add(node)
     for node in reversed(draft.nodes):
         if any(u in before for u in node.users):

@@ -1,4 +1,4 @@
-"""The derivative of every nonlinearity that has a name, and plain calls as the modules that compute the same.
+"""The derivative of every nonlinearity that has a name, and of averaging; plain calls as modules that compute the same.
 
     v·φ′(x)     written with x, or with y = φ(x) where that is shorter: tanh′ = 1 − y², σ′ = y·(1 − y)
 """
@@ -46,6 +46,14 @@ SLOPES: dict[type[nn.Module], tuple[Any, Callable[[Any, Node, Node, Node], tuple
     nn.Softplus: (aten.softplus_backward.default, lambda m, v, x, y: (v, x, m.beta, m.threshold)),  # noqa: ARG005
 }
 NONLINEAR = (nn.ReLU, *SLOPES)
+
+# The way back of averaging, and the poolings that give their switches along.
+AVERAGES = {nn.AvgPool2d: aten.avg_pool2d_backward.default, nn.AvgPool3d: aten.avg_pool3d_backward.default}
+ADAPTIVE = {nn.AdaptiveAvgPool2d: aten._adaptive_avg_pool2d_backward.default,
+             nn.AdaptiveAvgPool3d: aten._adaptive_avg_pool3d_backward.default}  # fmt: skip
+WITH_SWITCHES = {f"{kind}{n}d{rest}" for n in (1, 2, 3) for kind, rest in (("adaptive_max_pool", ""),
+                                                                            ("max_pool", "_with_indices"))}
+
 
 
 def arguments(node: Node) -> dict[str, Any]:

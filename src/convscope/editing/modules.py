@@ -156,6 +156,8 @@ def fixed(module: nn.Module) -> nn.Module:
 def constructor(module: nn.Module) -> str | None:
     """'nn.Conv2d(3, 64, 3, padding=1)', or None where the class does not keep what it was made with."""
     kind = type(module)
+    if kind is nn.Identity:
+        return "nn.Identity()"  # it takes anything, and keeps nothing
     said: list[str] = []
     given = {} if kind.__init__ is nn.Module.__init__ else inspect.signature(kind.__init__).parameters
     for name, p in given.items():

@@ -29,7 +29,7 @@ class SwapActivation:
     φ_old(x) → φ_new(x) at every call, element by element; sizes, parameters and MACs stay. `old`: which ones; `layer`: in
     this layer or block only.
     Misleads: the weights were trained with the old one, so that answers say little before fine-tuning (`convscope fit`).
-    Errors: UsageError where there is nothing to swap.
+    Errors: UsageError where there is nothing to swap, or nothing would change.
     Source: Hendrycks & Gimpel 2016 (GELU); Ramachandran et al. 2017 (SiLU).
 
     >>> import convscope as cs
@@ -47,6 +47,8 @@ class SwapActivation:
         validate(self)
 
     def __call__(self, draft: Draft, given: Given) -> None:  # noqa: ARG002 - it needs no images
+        if self.old == self.new:
+            raise UsageError(f"{self.old} in place of {self.old}", "it is there already", "choose another one: new=…")
         nodes = draft.under(self.layer) if self.layer else draft.nodes
         found = [n for n in nodes if (n.op == "call_module" and type(draft.module(n)) is ACTIVATIONS[self.old])
                  or (n.op == "call_function" and _FUNCTIONS.get(draft.kind(n)) == self.old)]
