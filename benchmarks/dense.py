@@ -1,14 +1,15 @@
-"""What does a score for every window cost? A window loop, the convolutional pass, the dense scan, in one run: `benchmarks/dense.py`
+"""What does a score for every window cost? Window loop, convolutional pass, dense scan, in one run: `benchmarks/dense.py`
 
     loop       the module as it is, eager, on batches of 256 windows (copied out of the image)
     coarse     the same weights run once over the image at the network's own stride: a coarse map, not the same answer
     scan       convscope, every window, exactly; reading the network included, self-timing of the ways left out
     plain      the scan's own multiply-accumulates as plain convolutions (no dilation, no pooling, no ReLU): its lower bound
 
-Nets: A conv5×20–pool–conv5×50–pool–fc500 on 28 px grey; B conv5×32–pool–conv5×64–pool–fc100 on 32 px colour; C 3×(conv48–pool)–
-fc200 on 65 px (kernels 4, 5, 4); P3, P4: three and four padded 3×3 convolutions on 32 and 64 px, pooled after the first two.
-Times are CPU seconds of this process at `--threads`, medians of `--repeats`. The loop is timed on `--rows` rows of windows, spread
-over the image, and scaled to all of them (`--whole` runs it all): it costs the same for every row.
+Nets: A conv5×20–pool–conv5×50–pool–fc500 on 28 px grey; B conv5×32–pool–conv5×64–pool–fc100 on 32 px colour; C
+3×(conv48–pool)–fc200 on 65 px (kernels 4, 5, 4, as in Cireşan et al. 2012); P3, P4: three and four padded 3×3 convolutions
+on 32 and 64 px, pooled after the first two. Times are CPU seconds of this process at `--threads`, medians of `--repeats`. The
+loop is timed on `--rows` rows of windows, spread over the image, and scaled to all of them (`--whole` runs it all): it costs the
+same for every row.
 """
 
 from __future__ import annotations
@@ -140,9 +141,9 @@ def measure(name: str, side: int, asked: argparse.Namespace) -> dict[str, Any]:
     alone = window.at(net, x, picked, grids)
     off = max(float((scores[y, q] - one).abs().max()) for (y, q), one in zip(picked, alone, strict=True))
     macs, loops = tiles.cost(way.reading, grids).macs, tiles.cost_of_loop(way.reading, grids).macs
-    return {"net": name, "side": side, "windows": count * count, "way": way.name, "tiles": len(tiles.tiles(way.reading, grids, memory)),
-            "loop, s": naive, "scan, s": ours, "loop/scan": naive / ours, "MACs ratio": loops / macs, "loop/coarse": naive / fully,
-            "scan/plain": ours / bound, "difference": off}
+    return {"net": name, "side": side, "windows": count * count, "way": way.name,
+            "tiles": len(tiles.tiles(way.reading, grids, memory)), "loop, s": naive, "scan, s": ours,
+            "loop/scan": naive / ours, "MACs ratio": loops / macs, "loop/coarse": naive / fully, "scan/plain": ours / bound, "difference": off}
 
 
 def main() -> None:
@@ -152,7 +153,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, default=4)
-    parser.add_argument("--memory", type=int, default=512)
+    parser.add_argument("--memory", type=int, default=128)
     parser.add_argument("--whole", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -163,7 +164,8 @@ def main() -> None:
             if not head:
                 head = list(row)
                 print("| " + " | ".join(head) + " |\n|" + "---|" * len(head), flush=True)
-            print("| " + " | ".join(f"{row[k]:.3g}" if isinstance(row[k], float) else str(row[k]) for k in head) + " |", flush=True)
+            cells = [f"{row[k]:.3g}" if isinstance(row[k], float) else str(row[k]) for k in head]
+            print("| " + " | ".join(cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def train(
         preprocess=prepared,
     )
     if out is not None and os.environ.get("RANK", "0") == "0":
-        _keep(out, module, prepared, collection.classes, run)
+        keep(out, module, prepared, collection.classes, run)
     return net, run
 
 
@@ -158,7 +158,8 @@ def _check_outputs(module: torch.nn.Module, preprocess: Preprocess, rest: Any) -
         )
 
 
-def _keep(out: Path, module: torch.nn.Module, preprocess: Preprocess, classes: tuple[str, ...], run: Run) -> None:
+def keep(out: Path, module: torch.nn.Module, preprocess: Preprocess, classes: tuple[str, ...], run: Run) -> None:
+    """Write what `opening.demo` and the command line open again: weights, preprocessing, class names, the record."""
     from safetensors.torch import save
 
     with store.atomic(out / "weights.safetensors") as file:

@@ -20,7 +20,8 @@ from convscope.layers import op_name, shape_of
 
 BATCH = 1009  # a large prime for the batch, so that no reshape can take it for something else
 _SAME = ("clone", "alias", "detach", "contiguous", "_to_copy", "lift_fresh_copy", "dropout", "positive")
-_ALIKE = ("hardtanh", "gelu", "silu", "hardswish", "hardsigmoid", "elu", "prelu", "leaky_relu", "softplus", "mish")
+_ALIKE = ("hardtanh", "gelu", "silu", "hardswish", "hardsigmoid", "elu", "prelu", "leaky_relu", "softplus", "mish",
+          "channel_shuffle", "native_channel_shuffle")
 _ALONG = ("softmax", "_softmax", "log_softmax", "_log_softmax", "slice", "select", "mean", "sum", "amax", "amin", "squeeze",
           "unsqueeze", "transpose", "flip", "roll", "cumsum", "index_select", "glu", "split", "split_with_sizes")
 _WHY = {

@@ -63,8 +63,8 @@ def walk(reading: Reading, x: Tensor, grids: Grids, layout: Layout) -> Tensor:
             values[step.node] = _done(reading, step, values, (layout, count))
             for gone in last.get(at, ()):
                 values.pop(gone, None)
-    assert reading.result is not None
-    return values[reading.result]
+        assert reading.result is not None
+        return _plain(reading, values, reading.result, layout)
 
 
 def _done(reading: Reading, step: Step, values: dict[Node, Any], how: tuple[Layout, int]) -> Any:

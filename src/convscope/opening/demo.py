@@ -1,7 +1,8 @@
 """Open `demo:digits`: the network of `convscope demo`, trained on scikit-learn's 1,797 handwritten digits in seconds.
 
-`demo:planted` is trained on images whose evidence is known (`convscope.planted`), to see which attributions find it.
-Either is trained on this machine at the first use and kept in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`).
+`demo:planted` is trained on images whose evidence is known (`convscope.planted`), to see which attributions find it;
+`demo:faces` on scikit-image's 200 patches, half of them faces, to find faces in photographs (`convscope scan`).
+Each is trained on this machine at the first use and kept in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from convscope.results import Run
 RECIPES: dict[str, tuple[str, str, str | None, dict[str, object]]] = {
     "digits": ("zoo:digits", "digits", None, {}),
     "planted": ("zoo:planted", "planted", "signed", {"epochs": 8}),
+    "faces": ("zoo:faces", "faces", "faces", {}),
 }
 
 
@@ -58,6 +60,8 @@ def network(name: str, progress: Callable[[int, int, str], None] | None = None) 
     _known(name)
     reference, images, prepared, settings = RECIPES[name]
     folder = cache() / f"demo-{name}"
+    if name == "faces":
+        return _detector(folder, progress)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     net, run = training.train(
         reference,
@@ -70,6 +74,22 @@ def network(name: str, progress: Callable[[int, int, str], None] | None = None) 
         settings=settings,
     )
     return dataclasses.replace(net, name=f"demo:{name}", reference=f"demo:{name}"), run
+
+
+def _detector(folder: Path, progress: Callable[[int, int, str], None] | None) -> tuple[Network, Run]:
+    """Faces are trained twice, the second time with the mistakes of the first (`dense/mining.py`)."""
+    from convscope import training
+    from convscope.dense import mining
+    from convscope.images import preset
+    from convscope.opening import zoo
+
+    source, preprocess = zoo.find("faces"), preset("faces")
+    run, patches = mining.train_on_faces(source.module, preprocess, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    training.keep(folder, source.module, preprocess, patches.classes, run)
+    net = Network.open(source.module, source.example, "demo:faces", reference="demo:faces", classes=patches.classes,
+                       preprocess=preprocess)
+    return net, run
 
 
 def _known(name: str) -> None:
