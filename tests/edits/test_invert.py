@@ -54,8 +54,10 @@ def test_back_to_the_image_is_the_gradient(plain: tuple[Any, Tensor, Network], s
 def test_a_layer_a_block_a_span() -> None:
     model, x = NETS["residual"]()
     net = cs.open(model, example=x)
-    for asked, size in (({}, (3, 16, 16)), ({"layer": "block2"}, (6, 16, 16)), ({"layer": "block2.conv2"}, (8, 8, 8)),
-                        ({"layer": "bn1", "upto": "block1.conv2"}, (6, 16, 16)), ({"layer": "head"}, (8, 8, 8))):
+    cases: tuple[tuple[dict[str, Any], tuple[int, ...]], ...] = (
+        ({}, (3, 16, 16)), ({"layer": "block2"}, (6, 16, 16)), ({"layer": "block2.conv2"}, (8, 8, 8)),
+        ({"layer": "bn1", "upto": "block1.conv2"}, (6, 16, 16)), ({"layer": "head"}, (8, 8, 8)))
+    for asked, size in cases:
         edited, receipt = cs.edit(net, "invert", **asked)
         assert tuple(edited.run(x).output.shape) == (2, *size), receipt.changes
     assert cs.edit(net, "invert")[1].changes[0].startswith("conv1 backwards")
@@ -102,7 +104,7 @@ def test_deconvolution_pictures_cut_what_is_negative(plain: tuple[Any, Tensor, N
         v = torch.zeros_like(y)
         v[:, 1] = y[:, 1] * (y[:, 1] == y[:, 1].amax((1, 2), keepdim=True))
         v = F.conv_transpose2d(v.relu(), model.conv2.weight, padding=1)
-        v = F.conv_transpose2d(F.max_unpool2d(v, switches, 2).relu(), model.conv1.weight, padding=1)
+        v = F.conv_transpose2d(F.max_unpool2d(v, switches, [2, 2]).relu(), model.conv1.weight, padding=1)
     torch.testing.assert_close(edited.run(x).output, v)
     assert any("nonlinear=apply" in note and "not the gradient" in note for note in receipt.notes)
 

@@ -99,7 +99,7 @@ def test_modes_are_kept_and_it_is_opened_again(tmp_path: Path) -> None:
 def test_errors() -> None:
     model, x = NETS["grey"]()
     net = cs.open(model, example=x)
-    with unchanged(model, x), pytest.raises(UsageError, match="there is no relu in .*; it has Tanh; choose another one"):
+    with unchanged(model, x), pytest.raises(UsageError, match=r"there is no relu in .*; it has Tanh; choose another one"):
         cs.edit(net, "swap-activation")
     with pytest.raises(UsageError, match="there is no relu in conv1; it has no activation that has a name here"):
         cs.edit(net, "swap-activation", layer="conv1")

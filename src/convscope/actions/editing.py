@@ -27,7 +27,7 @@ def edit(
     an archive, or 'digits', 'faces'. `out`: a folder for the edited network, opened again as `out/network.py:network`.
     `parameters`: the edit's own. The network that was given stays as it is, bit for bit.
 
-    >>> net, receipt = edit("zoo:lenet5", "swap-activation", old="tanh", new="relu")
+    >>> net, receipt = edit("zoo:lenet5", "swap-activation", new="tanh")
     >>> receipt.before.parameters == receipt.after.parameters
     True
     """

@@ -141,7 +141,7 @@ class Backwards:
         if isinstance(m, _MAX_POOLS):
             return self._unpooled(node, m, x, v)
         if type(m) in AVERAGES:
-            n = 2 if isinstance(m, nn.AvgPool2d) else 3
+            n = len(self.draft.shape(x)) - 1
             sizes = [[s] * n if isinstance(s, int) else list(s) for s in (m.kernel_size, m.stride, m.padding)]
             return self.call(node, AVERAGES[type(m)], v, x, *sizes, m.ceil_mode, m.count_include_pad, m.divisor_override)
         if type(m) in ADAPTIVE:

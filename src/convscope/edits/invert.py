@@ -43,7 +43,7 @@ class Invert:
 
     >>> import convscope as cs
     >>> cs.edit("zoo:lenet5", "invert", layer="pool1")[1].changes[0]
-    'pool1 backwards: 6×12×12 → 6×24×24'
+    'pool1 backwards: 6×14×14 → 6×28×28'
     """
 
     layer: str = param("", "from what this layer or block reads; empty: from the image")
@@ -148,7 +148,8 @@ class Invert:
                 kept.run(batch)
             there, again = (kept.env[n].flatten(1) for n in (source, back))
             alike += torch.cosine_similarity(there, again).tolist()
-        draft.note(f"on {len(alike)} images: cosine of what comes back with what {draft.address(source)} was, on average "
+        was = "the image" if source is draft.input else f"the value of {draft.address(source)}"
+        draft.note(f"on {len(alike)} images: cosine of what comes back with {was}, on average "
                    f"{sum(alike) / len(alike):.3f}; 1 would be the same but for its scale")
 
 

@@ -33,8 +33,8 @@ class SwapActivation:
     Source: Hendrycks & Gimpel 2016 (GELU); Ramachandran et al. 2017 (SiLU).
 
     >>> import convscope as cs
-    >>> cs.edit("zoo:lenet5", "swap-activation", old="tanh", new="relu")[1].changes[0]
-    'act1: tanh becomes relu'
+    >>> cs.edit("zoo:lenet5", "swap-activation", new="tanh")[1].changes[0]
+    'relu1: relu becomes tanh'
     """
 
     new: str = param("gelu", "what comes in", choices=("relu", "leaky-relu", "elu", "gelu", "silu", "mish", "softplus",
