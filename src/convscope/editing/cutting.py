@@ -16,22 +16,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 from torch.fx import Node
 
 from convscope.editing import moving, parts
 from convscope.editing.channels import Channels
 from convscope.editing.draft import Draft
+from convscope.editing.fits import fitting, joiner, times
 from convscope.editing.moving import Moved
 from convscope.editing.sizes import Parting, said
 from convscope.errors import ConvscopeError, ShapeError, UsageError, unknown
 
 _MANY = 200  # repairs of maps: more would be no repair
-
-
-def times(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
 
 
 @dataclass
@@ -75,6 +71,13 @@ class Cut:
         held = {id(p): p.numel() for n in self.nodes if n.op == "call_module" for p in self.draft.module(n).parameters()}
         return sum(held.values())
 
+    @property
+    def joins(self) -> list[Node]:
+        """The concatenations that a branch of another size ends in, if it ends nowhere else."""
+        found = [u for u in self.leaving.users if _concatenates(self.draft, u)]
+        branch = len(found) == len(self.leaving.users) and all(len(_operands(u)) > 1 for u in found)
+        return found if branch and self.shapes[self.entry] != self.shapes[self.leaving] else []
+
     # ---- without repair ----------------------------------------------------------------------------------------------
 
     def bare(self) -> None:
@@ -106,9 +109,8 @@ class Cut:
         """Cut, and make the smallest repair of the sizes after it; every step is said."""
         draft = self.draft
         old, new = self.shapes[self.leaving], self.shapes[self.entry]
-        joins = [u for u in self.leaving.users if _concatenates(draft, u)]
-        if old != new and len(joins) == len(self.leaving.users) and all(len(_operands(u)) > 1 for u in joins):
-            return self._branch(joins)
+        if self.joins:
+            return self._branch(self.joins)
         if _answers(self.leaving) and len(self.leaving.users) == 1:
             draft.redirect(self.leaving, self.entry)
             if old != new:
@@ -224,25 +226,6 @@ class Cut:
         reader.replace_input_with(value, new)
         self.draft.say(f"{said(new)}: {times(_shape(value))} pooled to {times((_shape(value)[0], *wanted[1:]))} before "
                        f"{said(reader)}; no new parameters")
-
-
-def joiner(inputs: int, outputs: int, flat: bool = False) -> nn.Module:
-    """A 1×1 convolution (dense layer) that starts as the identity as far as it goes: output i reads input i mod n."""
-    made = nn.Linear(inputs, outputs, bias=False) if flat else nn.Conv2d(inputs, outputs, 1, bias=False)
-    with torch.no_grad():
-        made.weight.zero_()
-        rows = torch.arange(outputs)
-        made.weight[rows, rows % inputs] = 1.0
-    return made
-
-
-def fitting(size: tuple[int, ...], wanted: tuple[int, ...]) -> nn.Module:
-    """What brings a map to another size: windows where it divides, adaptive ones where not, repetition where it grows."""
-    if any(n < m for n, m in zip(size, wanted, strict=True)):
-        return nn.Upsample(size=wanted)
-    if all(n % m == 0 for n, m in zip(size, wanted, strict=True)):
-        return nn.AvgPool2d(tuple(n // m for n, m in zip(size, wanted, strict=True)))  # type: ignore[arg-type]
-    return nn.AdaptiveAvgPool2d(wanted)  # type: ignore[arg-type]
 
 
 def proposal(draft: Draft, name: str, on: str) -> str:

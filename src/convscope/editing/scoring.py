@@ -119,7 +119,7 @@ def right(plan: Channels, batches: Batches) -> tuple[int, int]:
 
 def run(plan: Channels, x: Tensor, masks: Mapping[Node, Tensor] | None = None,
         env: Mapping[Node, Any] | None = None) -> dict[Node, Any]:
-    """All values for a batch. `masks` (B or 1, C): what a layer reads, times this. `env`: values without masks, to start from."""
+    """All values for a batch. `masks` (B or 1, C): what a layer reads, times this. `env`: unmasked values to build on."""
     root, masks = plan.draft.root, masks or {}
     found: dict[Node, Any] = dict(env or {})
     new: set[Node] = set()

@@ -9,8 +9,8 @@ from __future__ import annotations
 from torch import nn
 
 from convscope.editing import parts
-from convscope.editing.cutting import fitting, joiner, times
 from convscope.editing.draft import Draft
+from convscope.editing.fits import fitting, joiner, times
 from convscope.errors import ShapeError, UsageError
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from torch.fx import Node
 
 from convscope.editing import Draft, Given
-from convscope.editing.cutting import joiner, times
+from convscope.editing.fits import joiner, times
 from convscope.editing.measuring import moments
 from convscope.editing.modules import constructor
 from convscope.editing.shortcuts import shortcut

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from convscope.editing import Draft, Given, moving
 from convscope.editing.channels import Channels
-from convscope.editing.cutting import Cut, proposal, times
+from convscope.editing.cutting import Cut, proposal
+from convscope.editing.fits import times
 from convscope.editing.sizes import Parting
 from convscope.errors import ShapeError, UnknownName, UsageError
 from convscope.fields import param, validate
@@ -82,9 +83,12 @@ class Remove:
         told = self._told(draft, cut)
         offer = "" if self.repair == "auto" else proposal(draft, self.layer, self.on)
         batch_norm = [draft.address(u) for u in cut.leaving.users if u not in cut.nodes and "BatchNorm" in draft.kind(u)]
-        goes = f"{address} ({times(cut.shapes[cut.entry])}) goes on"
+        address = "the input" if cut.entry.op == "placeholder" else address
+        goes = f"; {address} ({times(cut.shapes[cut.entry])}) goes on"
+        if cut.joins and self.repair == "auto":
+            goes, told = "", (f"# in forward: torch.cat without the value of {draft.address(cut.leaving)}",)
         size = f"{parameters:,} parameters" if count == 1 else f"{count} layers, {parameters:,} parameters"
-        draft.say(f"{self.layer} taken away ({size}); {goes}", *told)
+        draft.say(f"{self.layer} taken away ({size}){goes}", *told)
         if self.repair == "auto":
             cut.mended()
         else:
