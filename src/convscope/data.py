@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from convscope import chance
 from convscope.archives import Archive, as_images, read_archive, to_uint8
 from convscope.collection import Batch, Collection, Skipped
 from convscope.errors import DataError, UsageError
@@ -85,7 +86,8 @@ def digits() -> Collection:
 
     v = round(p · 16/255) gives the levels back.
     """
-    from sklearn.datasets import load_digits
+    with chance.kept():
+        from sklearn.datasets import load_digits
 
     loaded: Any = load_digits()
     pixels = np.rint(loaded.images * (255 / 16)).astype(np.uint8)[..., None]

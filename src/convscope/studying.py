@@ -117,7 +117,7 @@ class AblationStudy:
                "parameters": sum(layer.parameters for layer in edited.layers),
                "memory": sum(run.saved_bytes(edited).values()) + sum(t.nbytes for t in edited.tensors.values())}
         seconds = math.nan
-        if self.epochs:
+        if self.epochs and any(p.requires_grad for p in edited.module.parameters()):
             started = time.perf_counter()
             record = fit(edited.module, rest, held, preprocess, FitSettings(epochs=self.epochs, rate=self.rate, seed=seed))
             steps = max(1, len(record.steps["step"]))
@@ -129,12 +129,13 @@ class AblationStudy:
     def _table(self, net: Network, rows: dict[str, list[dict[str, Any]]], images: tuple[int, int]) -> Table:
         whole = rows[WHOLE]
         parts = list(rows)
-        after = {p: interval([r["after"] for r in rows[p]]) for p in parts}
-        change = {p: interval([100 * (r["after"] - w["after"]) for r, w in zip(rows[p], whole, strict=True)]) for p in parts}
+        image = 100 / images[1]  # points that one image is worth: nothing finer can be known
+        change = {p: interval([100 * (r["after"] - w["after"]) for r, w in zip(rows[p], whole, strict=True)],
+                              0.0 if p == WHOLE else image) for p in parts}
         columns: dict[str, Any] = {
             "without": np.array(parts),
             "as it is": np.array([np.mean([r["as_is"] for r in rows[p]]) for p in parts]),
-            "after": np.array([after[p][0] for p in parts]),
+            "after": np.array([np.mean([r["after"] for r in rows[p]]) for p in parts]),
             "change": np.array([change[p][0] for p in parts]),
             "low": np.array([change[p][1] for p in parts]),
             "high": np.array([change[p][2] for p in parts]),
@@ -146,8 +147,9 @@ class AblationStudy:
         low, high = wilson(whole[0]["as_is"], whole[0]["images"])
         notes = (
             sentence(columns, self.epochs),
-            f"{images[0]} images train, {images[1]} judge; {self.seeds} seeds; {self.epochs} epochs at rate {self.rate:g}",
-            f"one image more or less is {100 / images[1]:.2g} points; the whole network as it is: "
+            f"{images[0]} images train, {images[1]} judge; {plural(self.seeds, 'seed')}; {plural(self.epochs, 'epoch')} "
+            f"at rate {self.rate:g}",
+            f"one image more or less is {image:.2g} points, and no interval is narrower; the whole network as it is: "
             f"{whole[0]['as_is']:.1%}, 95 % interval over images {low:.1%} … {high:.1%}",
             *(("one seed: there is no interval over seeds",) if self.seeds == 1 else ()),
         )
@@ -155,12 +157,13 @@ class AblationStudy:
                      origin=net.origin(self), chart=("change", "low", "high"))
 
 
-def interval(values: list[float]) -> tuple[float, float, float]:
-    """(mean, low, high): 95 %, Student's t; NaN ends for one value."""
+def interval(values: list[float], least: float = 0.0) -> tuple[float, float, float]:
+    """(mean, low, high): 95 %, Student's t, at least `least` to either side; NaN ends for one value."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, math.nan, math.nan
     half = float(stats.t.ppf(0.975, len(values) - 1)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    half = max(half, least)
     return mean, mean - half, mean + half
 
 
@@ -176,7 +179,7 @@ def sentence(columns: dict[str, Any], epochs: int) -> str:
     names, change, low, high = (columns[k][1:] for k in ("without", "change", "low", "high"))
     if not len(names):
         return "nothing was removed"
-    trained = f"after {epochs} epochs of fine-tuning" if epochs else "as it is"
+    trained = f"after {plural(epochs, 'epoch')} of fine-tuning" if epochs else "as it is"
     worst = int(np.argmin(change))
     needed = f"{names[worst]} is needed most: without it {_points(change[worst], low[worst], high[worst])} {trained}"
     free = [i for i in range(len(names)) if low[i] > -1]  # the interval leaves no room for a loss of a point
@@ -186,6 +189,10 @@ def sentence(columns: dict[str, Any], epochs: int) -> str:
     spare = f"{names[saved]} can go: {_points(change[saved], low[saved], high[saved])}"
     others = f" ({len(free) - 1} others too)" if len(free) > 1 else ""
     return f"{needed}; {spare}{others}."
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _points(value: float, low: float, high: float) -> str:
@@ -200,14 +207,14 @@ def _names(address: str) -> Iterator[str]:
 
 
 def _goes(base: Draft, part: str) -> bool:
-    """Can this part be removed?"""
+    """Can this part be removed, and is the answer still one a class?"""
     draft = base.copy()
     try:
         registry.load("edits", "remove")(layer=part)(draft, Given())
         draft.measure()
     except ConvscopeError:
         return False
-    return True
+    return draft.shape(draft.output) == base.shape(base.output)
 
 
 def _labelled(data: Collection, most: int) -> Collection:
