@@ -5,11 +5,11 @@
     scan       convscope, every window, exactly; reading the network included, self-timing of the ways left out
     plain      the scan's own multiply-accumulates as plain convolutions (no dilation, no pooling, no ReLU): its lower bound
 
-Nets: A conv5×20–pool–conv5×50–pool–fc500 on 28 px grey; B conv5×32–pool–conv5×64–pool–fc100 on 32 px colour; C
-3×(conv48–pool)–fc200 on 65 px (kernels 4, 5, 4, as in Cireşan et al. 2012); P3, P4: three and four padded 3×3 convolutions
-on 32 and 64 px, pooled after the first two. Times are CPU seconds of this process at `--threads`, medians of `--repeats`. The
-loop is timed on `--rows` rows of windows, spread over the image, and scaled to all of them (`--whole` runs it all): it costs the
-same for every row.
+Nets: A conv5×20–pool–conv5×50–pool–fc500 on 28 px grey; B conv5×32–pool–conv5×64–pool–fc100 on 32 px colour;
+C 3×(conv48–pool)–fc200 on 65 px (kernels 4, 5, 4, as in Cireşan et al. 2012); P3, P4: three and four padded 3×3
+convolutions on 32 and 64 px, pooled after the first two. Times are CPU seconds of this process at `--threads`, medians of
+`--repeats`. The loop is timed on `--rows` rows of windows, spread over the image, and scaled to all of them (`--whole` runs
+it all): it costs the same for every row.
 """
 
 from __future__ import annotations
@@ -143,7 +143,8 @@ def measure(name: str, side: int, asked: argparse.Namespace) -> dict[str, Any]:
     macs, loops = tiles.cost(way.reading, grids).macs, tiles.cost_of_loop(way.reading, grids).macs
     return {"net": name, "side": side, "windows": count * count, "way": way.name,
             "tiles": len(tiles.tiles(way.reading, grids, memory)), "loop, s": naive, "scan, s": ours,
-            "loop/scan": naive / ours, "MACs ratio": loops / macs, "loop/coarse": naive / fully, "scan/plain": ours / bound, "difference": off}
+            "loop/scan": naive / ours, "MACs ratio": loops / macs, "loop/coarse": naive / fully,
+            "scan/plain": ours / bound, "difference": off}
 
 
 def main() -> None:

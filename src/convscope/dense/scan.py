@@ -76,7 +76,7 @@ class DenseScan:
     top: int = param(10, "how many boxes", low=1)
     overlap: float = param(0.3, "boxes that overlap more (intersection over union) are dropped", low=0.0, high=1.0)
     threshold: float | None = param(None, "boxes of lower score are dropped")
-    memory: int = param(512, "bound on the maps held at once; larger pictures are scanned in tiles", unit="MB", low=1)
+    memory: int = param(128, "bound on the maps held at once; larger pictures are scanned in tiles", unit="MB", low=1)
     samples: int = param(16, "windows that are also run one by one, to compare", low=0)
     seed: int = param(0, "which windows those are")
 
@@ -168,7 +168,8 @@ class DenseScan:
         columns |= {key: found.box[:, k] for k, key in enumerate(("left", "top", "width", "height"))}
         columns |= {"scale": found.scale, "row": centre[:, 1], "column": centre[:, 0]}
         limits = (f"greedy non-maximum suppression: boxes that overlap by more than {self.overlap:g} are dropped",)
-        table = Table(columns=columns, units=MEANINGS, title=f"where {net.name} sees {name}", notes=(*limits, *notes[:-1]),
+        table = Table(columns=columns, units=MEANINGS, title=f"where {net.name} sees {name}",
+                      notes=(*limits, *notes[:-1], *_said(maps)),
                       origin=origin)
         picture = Picture(tiles=peaks.framed(shown, found)[None], units=(name,), title=f"where {net.name} sees {name}",
                           scale="rgb", notes=(f"{len(found)} boxes, the best one red", *limits), origin=origin)
@@ -259,6 +260,15 @@ def _proof(maps: list[_Map]) -> dict[str, float | str]:
     if compared == 0:
         return {}
     return {"windows run one by one": float(compared), "largest difference": max(one.off for one in maps)}
+
+
+def _said(maps: list[_Map]) -> tuple[str, ...]:
+    """The same in words."""
+    proof = _proof(maps)
+    if not proof:
+        return ()
+    count, off = proof["windows run one by one"], proof["largest difference"]
+    return (f"{count:g} windows were also run one by one (seed {maps[0].method.seed}): largest difference {off:.2g}",)
 
 
 def _class(net: Network, target: str | int) -> int:
