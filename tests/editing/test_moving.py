@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from convscope import registry
 from convscope.editing import Draft, moving
 from convscope.editing.channels import Channels
 from convscope.editing.ways import Use
@@ -29,7 +30,11 @@ NAMES = [name for name in NETS if name != "rows_lstm"]  # nothing of it can be f
 
 @functools.cache
 def whole(name: str) -> tuple[nn.Module, torch.Tensor, Draft]:
-    model, x = NETS[name]()
+    if name in NETS:
+        model, x = NETS[name]()
+        return model, x, Draft.of(Network.open(model, x, name))
+    model = registry.factory(name)().eval()
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     return model, x, Draft.of(Network.open(model, x, name))
 
 
@@ -87,6 +92,25 @@ def test_copied_channels_leave_the_answers(name: str, seed: int) -> None:
     after = sum(p.numel() for p in plan.draft.root.parameters())
     held = dict(plan.draft.root.named_parameters())
     assert after - before == moving.new_parameters([c for c in changes if c.path in held])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "googlenet", "densenet121", "squeezenet1_1", "vgg11_bn"])
+def test_known_architectures_are_followed(name: str) -> None:
+    """A tenth of all units away is a tenth unread; copies of another tenth leave the answers."""
+    _, x, draft = whole(name)
+    names, rng = free(Channels(draft.copy())), np.random.default_rng(0)
+    some = [int(c) for c in rng.choice(names, size=len(names) // 10, replace=False)]
+    plan = Channels(draft.copy())
+    gone = set(some)
+    moving.apply(plan, moving.maps(plan, dict.fromkeys(gone, 0)))
+    plan.draft.measure()
+    want = zeroed(name, gone, slots=False)
+    assert torch.allclose(plan.draft.run(x), want, rtol=1e-4, atol=1e-5 * float(want.abs().max()))
+    plan = Channels(draft.copy(), slots=True)
+    moving.apply(plan, moving.maps(plan, dict.fromkeys(some, 2)))
+    want = draft.run(x)
+    assert torch.allclose(plan.draft.run(x), want, rtol=1e-4, atol=1e-5 * float(want.abs().max()))
 
 
 def test_all_units_cannot_go_nor_pinned_ones() -> None:

@@ -169,6 +169,7 @@ def _index(draft: Draft, uses: list[Use], found: dict[Node, Moved], code: _Code)
     old = uses[0].tensor
     new = old.detach()
     by_axis = {use.axis: _map_of(use, found) for use in uses}
+    by_axis = {axis: moved for axis, moved in by_axis.items() if not moved.stays(old.shape[axis])}
     for axis, moved in by_axis.items():
         one = uses[0].path.endswith(_ONES) or (uses[0].path.endswith(".weight") and old.ndim == 1)
         if (moved.index < 0).any() and axis == 0 and old.ndim > 2:
