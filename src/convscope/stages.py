@@ -3,8 +3,8 @@
     stages = head:5, layer4:5, all:5        5 epochs the head alone; 5 more layer4 with it; 5 more everything
     θ_new ← optimiser(rate)                 θ_old ← optimiser(old_rate · rate)
 
-A part is a layer or block by its address, 'all', or 'head': the module of that name; else, where a part of the network is
-frozen, the rest; else the last layer with parameters. Naming a frozen part thaws it for the run. Parameters that do not
+A part is a layer or block by its address, 'all', or 'head': the module named new_head or head (`replace-head` makes such
+groups), else the last layer with parameters. Naming a frozen part thaws it for the run. Parameters that do not
 train get no gradient, so that neither momentum nor weight decay moves them; a batch norm whose parameters do not train (one
 that has none: whose neighbour before it does not) keeps its running statistics and uses them.
 
@@ -79,17 +79,15 @@ class Plan:
         if word == "all":
             return {id(p) for _, p in self.named}
         found = {id(p) for k, p in self.named if k == word or k.startswith(f"{word}.")}
-        if word == "head" and not found:
-            return self._head()
+        if word == "head":
+            found = {id(p) for k, p in self.named if k.startswith("new_head.")} or found or self._last()
         if not found:
             names = {k.rsplit(".", i)[0] for k, _ in self.named for i in range(k.count(".") + 1)}
             raise unknown("part with parameters", word, sorted(names), "use an address of `convscope trace`, head or all")
         return found
 
-    def _head(self) -> set[int]:
-        free = {id(p) for _, p in self.named if p.requires_grad}
-        if 0 < len(free) < len({id(p) for _, p in self.named}):
-            return free
+    def _last(self) -> set[int]:
+        """The parameters of the last layer that has some, in the order of the module."""
         last = [m for m in self.model.modules() if any(p.is_floating_point() for p in m.parameters(recurse=False))][-1:]
         return {id(p) for m in last for p in m.parameters(recurse=False)}
 
@@ -110,7 +108,9 @@ class Plan:
 
     def _said(self, word: str) -> str:
         """The part in words: 'head (fc.weight, fc.bias)' where it had to be found out."""
-        if word != "head" or any(k.startswith("head.") for k, _ in self.named):
+        if word != "head":
             return word
         names = [k for k, p in self.named if id(p) in self.part(word)]
+        if all(k.startswith("head.") for k in names):
+            return word
         return f"head ({', '.join(names[:4])}{', …' if len(names) > 4 else ''})"

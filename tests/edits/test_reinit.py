@@ -130,7 +130,7 @@ def test_a_deeper_layer_learns_from_what_it_reads() -> None:
     ("plain", {"how": "gabor", "layer": "fc1"}, UsageError,
      "a bank of filters for fc1; it has 0 convolutions of images; name one convolution"),
     ("concat", {"how": "gabor", "layer": "branch2"}, UsageError, "branch2; it has 2 convolutions of images; name one"),
-    ("grouped", {"how": "kmeans", "data": True}, UsageError, "k-means on patches; the convolution has 2 groups; use how=auto"),
+    ("grouped", {"how": "kmeans", "data": True}, UsageError, "k-means on patches; the convolution has 2 groups"),
 ])
 def test_what_cannot_be(name: str, how: dict, error: type[Exception], message: str) -> None:
     model, x = NETS[name]()

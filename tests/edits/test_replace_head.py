@@ -39,7 +39,7 @@ def tail(last: list[nn.Module]) -> nn.Module:
 def test_the_features_stay_and_the_head_is_new() -> None:
     net, model, x = opened()
     with unchanged(model, x):
-        edited, receipt = actions.edit(net, "replace-head", outputs="cat,dog,cow")
+        edited, receipt = actions.edit(net, "replace-head", into="cat,dog,cow")
     old, new = (dict(m.named_parameters()) for m in (model, edited.module))
     assert old.keys() == new.keys()
     assert [k for k in new if not torch.equal(old[k], new[k]) or new[k].requires_grad] == ["head.2.weight", "head.2.bias"]
@@ -55,7 +55,7 @@ def test_the_features_stay_and_the_head_is_new() -> None:
 @pytest.mark.parametrize("head", ["linear", "mlp", "same"])
 def test_the_code_that_is_told_does_the_same(name: str, head: str) -> None:
     net, _, x = opened(name)
-    edited, receipt = actions.edit(net, "replace-head", outputs="3", head=head)
+    edited, receipt = actions.edit(net, "replace-head", into="3", head=head)
     told = NETS[name]()[0]
     exec(receipt.code, {"model": told, "nn": nn})
     assert isinstance(told, nn.Module)
@@ -69,7 +69,7 @@ def test_the_code_that_is_told_does_the_same(name: str, head: str) -> None:
 
 def test_frozen_batch_norm_keeps_its_statistics_in_training(tmp_path: Path) -> None:
     net, _, x = opened()
-    edited, receipt = actions.edit(net, "replace-head", outputs="3")
+    edited, receipt = actions.edit(net, "replace-head", into="3")
     twice, more = actions.edit(edited, "swap-activation", old="relu", new="elu")
     for one, told in ((edited, receipt), (actions.open(keeping.keep(edited, receipt, tmp_path / "a")), receipt),
                       (actions.open(keeping.keep(twice, more, tmp_path / "b")), more)):
@@ -88,7 +88,7 @@ def test_up_to_a_layer_or_a_block() -> None:
     net, _, _ = opened()
     for freeze, free in (("block1", {"block2", "head"}), ("bn1", {"block1", "block2", "head"}), ("none", None),
                          ("block2.downsample", {"block2", "head"})):
-        edited, _ = actions.edit(net, "replace-head", outputs="3", freeze=freeze)
+        edited, _ = actions.edit(net, "replace-head", into="3", freeze=freeze)
         trained = {k.split(".")[0] for k, p in edited.module.named_parameters() if p.requires_grad}
         assert trained == (free or {"conv1", "bn1", "block1", "block2", "head"}), freeze
         fixed = [k for k, m in edited.module.named_modules() if type(m).__name__ == "FixedBatchNorm2d"]
@@ -101,26 +101,26 @@ def test_a_convolution_and_what_is_behind_it() -> None:
     model = tail([nn.Conv2d(6, 5, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Softmax(1)])
     x = torch.randn(2, 3, 8, 8)
     net = actions.open(model, x)
-    edited, receipt = actions.edit(net, "replace-head", outputs="3")
+    edited, receipt = actions.edit(net, "replace-head", into="3")
     module = edited.module
     phi = net.run(x, keep=["l2"])["l2"].mean((2, 3))
     expected = phi @ module.head.scores.weight.T + module.head.scores.bias
     torch.testing.assert_close(edited.run(x).output, expected, atol=1e-6, rtol=1e-5)
     assert receipt.changes[2] == "gone behind it, so that the outputs are scores: l4, l5, l6, l7"
-    same, told = actions.edit(net, "replace-head", outputs="3", head="same")
+    same, told = actions.edit(net, "replace-head", into="3", head="same")
     assert torch.allclose(same.run(x).output.sum(1), torch.ones(2))
     assert "l7 stays behind the scores; `fit` wants them plain: head=linear drops it" in told.notes
 
 
 def test_a_dense_layer_in_the_shape_of_a_convolution() -> None:
     model, x = tail([nn.Conv2d(6, 5, 6), nn.Flatten()]), torch.randn(2, 3, 8, 8)
-    edited, receipt = actions.edit(actions.open(model, x), "replace-head", outputs="3")
+    edited, receipt = actions.edit(actions.open(model, x), "replace-head", into="3")
     assert receipt.changes[1] == "l3: Conv2d of 5 becomes Flatten(), Linear(216, 3)"
     assert edited.run(x).output.shape == (2, 3)
 
 
 def test_an_edited_network_is_saved_opened_and_trained(tmp_path: Path) -> None:
-    edited, _ = actions.edit("demo:digits", "replace-head", data=TWO, outputs="zero,one", out=tmp_path / "two", head="mlp")
+    edited, _ = actions.edit("demo:digits", "replace-head", data=TWO, into="zero,one", out=tmp_path / "two", head="mlp")
     reference = f"{tmp_path / 'two/network.py'}:network"
     before = actions.open(reference)
     assert before.classes == ("zero", "one")
@@ -141,19 +141,19 @@ def test_an_edited_network_is_saved_opened_and_trained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("parts", "how", "error", "message"), [
-    ([], {"outputs": "3"}, UsageError, "head of Sequential cannot be told; 3 comes after .* has weights of its own; edit"),
+    ([], {"into": "3"}, UsageError, "head of Sequential cannot be told; 3 comes after .* has weights of its own; edit"),
     ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)], {}, UsageError,
-     "replace-head needs the new classes; no images were given; name or count them: outputs=cat,dog or outputs=5"),
-    ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)], {"outputs": "cat,cat"}, UsageError,
-     "cannot read the classes 'cat,cat'; they are no number, and no two or more different names; for example outputs=5"),
-    ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)], {"outputs": "3", "freeze": "l6"}, UnknownName, "'l6'"),
-    ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)], {"outputs": "3", "freeze": "l5"}, UsageError,
+     "replace-head needs the new classes; no images were given; name or count them: into=cat,dog or into=5"),
+    ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)], {"into": "cat,cat"}, UsageError,
+     "cannot read the classes 'cat,cat'; they are no number, and no two or more different names; for example into=5"),
+    ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)], {"into": "3", "freeze": "l6"}, UnknownName, "'l6'"),
+    ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)], {"into": "3", "freeze": "l5"}, UsageError,
      "cannot freeze up to l5; it is not before the head, which reads l4; name a layer before the head"),
-    ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4), nn.BatchNorm1d(4)], {"outputs": "3", "head": "same"},
+    ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4), nn.BatchNorm1d(4)], {"into": "3", "head": "same"},
      ShapeError, "l5 cannot have 3 outputs: l6 cannot take .*head=linear drops what is behind it"),
-    ([nn.Conv2d(6, 4, 1, groups=2), nn.AdaptiveAvgPool2d(1), nn.Flatten()], {"outputs": "3", "head": "same"}, UsageError,
+    ([nn.Conv2d(6, 4, 1, groups=2), nn.AdaptiveAvgPool2d(1), nn.Flatten()], {"into": "3", "head": "same"}, UsageError,
      "l3 with 3 outputs; it is a convolution in 2 groups; use head=linear"),
-    ([nn.Flatten(2), nn.Linear(36, 4)], {"outputs": "3"}, UsageError,
+    ([nn.Flatten(2), nn.Linear(36, 4)], {"into": "3"}, UsageError,
      "a linear head on l3; its value is 6×36, no vector and no map; use head=same"),
 ])
 def test_heads_that_cannot_be(parts: list[nn.Module], how: dict, error: type[Exception], message: str) -> None:
@@ -165,6 +165,6 @@ def test_heads_that_cannot_be(parts: list[nn.Module], how: dict, error: type[Exc
 
 def test_a_module_that_is_used_on_both_sides_is_not_frozen() -> None:
     net, _, _ = opened("shared_module")
-    edited, receipt = actions.edit(net, "replace-head", outputs="3", freeze="conv")
+    edited, receipt = actions.edit(net, "replace-head", into="3", freeze="conv")
     assert any(n.startswith("not frozen, as it is used again behind: conv") for n in receipt.notes)
     assert {k.split(".")[0] for k, p in edited.module.named_parameters() if not p.requires_grad} == {"stem"}

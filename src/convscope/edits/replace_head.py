@@ -34,16 +34,16 @@ class ReplaceHead:
     Source: Yosinski et al. 2014; Donahue et al. 2014 (DeCAF).
 
     >>> import convscope as cs
-    >>> net, receipt = cs.edit("zoo:digits", "replace-head", outputs="even,odd")
+    >>> net, receipt = cs.edit("zoo:digits", "replace-head", into="even,odd")
     >>> receipt.changes[1], net.classes
     ('fc: Linear of 10 becomes Linear(64, 2) (even, odd)', ('even', 'odd'))
     """
 
-    outputs: str = param("", "how many new classes, or their names: cat,dog; empty: those of the images")
+    into: str = param("", "how many new classes, or their names: cat,dog; empty: those of the images")
     head: str = param("linear", "what comes in", choices=("linear", "mlp", "same"))
     freeze: str = param("all", "all: what comes before the head; none; or a layer or block: up to there")
     hidden: int = param(256, "units of the mlp's inner layer", low=1)
-    dropout: float = param(0.5, "of the mlp", low=0, high=1)
+    drop: float = param(0.5, "share of the mlp's inner units that dropout takes in training", low=0, high=1)
     seed: int = param(0, "of the new weights", low=0)
 
     def __post_init__(self) -> None:
@@ -85,20 +85,20 @@ class ReplaceHead:
 
     def _classes(self, given: Given) -> tuple[tuple[str, ...], int]:
         """Names and number of the new classes."""
-        text = self.outputs.strip()
+        text = self.into.strip()
         if not text:
             names = () if given.images is None else tuple(given.images.classes)
             if len(names) < 2:
                 found = "no images were given" if given.images is None else f"{given.images.name} has {len(names)}"
                 raise UsageError("replace-head needs the new classes", found,
-                                 "name or count them: outputs=cat,dog or outputs=5; or give labelled images: data")
+                                 "name or count them: into=cat,dog or into=5; or give labelled images: data")
             return names, len(names)
         if text.isdigit() and int(text) > 0:
             return (), int(text)
         names = tuple(part.strip() for part in text.split(","))
         if len(names) < 2 or "" in names or len(set(names)) < len(names):
             raise UsageError(f"cannot read the classes {text!r}", "they are no number, and no two or more different names",
-                             "for example outputs=5 or outputs=cat,dog")
+                             "for example into=5 or into=cat,dog")
         return names, len(names)
 
     def _scores(self, draft: Draft, last: Node, features: Node, count: int) -> list[Any]:
@@ -114,12 +114,12 @@ class ReplaceHead:
             made = [] if whole else [("pool", nn.AdaptiveAvgPool2d(1))]
             made.append(("flatten", nn.Flatten()))
         if self.head == "mlp":
-            made += [("hidden", nn.Linear(n, self.hidden)), ("relu", nn.ReLU()), ("dropout", nn.Dropout(self.dropout))]
+            made += [("hidden", nn.Linear(n, self.hidden)), ("relu", nn.ReLU()), ("dropout", nn.Dropout(self.drop))]
         made.append(("scores", nn.Linear(self.hidden if self.head == "mlp" else n, count)))
-        group, value, alone = draft.free("head"), features, len(made) == 1
-        if alone:
+        if len(made) == 1:
             draft.put(last, made[0][1])
             return [made[0][1], last]
+        value, group = features, "head" if draft.free("head") == "head" else draft.free("new_head")  # `fit` knows both
         for name, module in made:
             value = draft.call(value, module, value, name=f"{group}.{name}")
         return [*(module for _, module in made), value]
