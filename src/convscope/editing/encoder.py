@@ -15,11 +15,11 @@ from torch import nn
 from torch.fx import Node
 
 from convscope.editing.draft import Draft
+from convscope.editing.kinds import ADAPTIVE, DENSE, RESHAPES, SUMS, base
 from convscope.errors import UsageError
 from convscope.geometry import Field
 
-_HEADS = {"flatten", "view", "reshape", "mean", "adaptive_avg_pool2d", "adaptive_max_pool2d"}
-_HEAD_MODULES = (nn.Flatten, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Linear)
+_HEADS = RESHAPES | ADAPTIVE | DENSE | SUMS
 _POOLS = {"MaxPool2d", "AvgPool2d", "max_pool2d", "avg_pool2d"}
 
 
@@ -39,11 +39,6 @@ class Level:
     def text(self) -> str:
         """'16', or '16×8' where height and width differ."""
         return "×".join(str(s) for s in dict.fromkeys(self.stride))
-
-
-def base(draft: Draft, node: Node) -> str:
-    """'add' of 'add.Tensor', 'Conv2d' of a module."""
-    return draft.kind(node).split(".")[0]
 
 
 def live(node: Node) -> list[Node]:
@@ -84,7 +79,7 @@ def last_map(draft: Draft, upto: str = "") -> Node:
     found = None
     for node in necks(draft, draft.output):
         module = draft.module(node) if node.op == "call_module" else None
-        if base(draft, node) in _HEADS or isinstance(module, _HEAD_MODULES) or not is_map(draft, node):
+        if base(draft, node) in _HEADS or not is_map(draft, node):
             break
         if not isinstance(module, (nn.Dropout, nn.Dropout2d)):
             found = node

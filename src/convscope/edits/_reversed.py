@@ -21,18 +21,15 @@ import torch.nn.functional as F
 from torch import nn
 from torch.fx import Node
 
-from convscope.editing import Draft, parts
-from convscope.editing.backwards import arguments
-from convscope.editing.encoder import ancestors, base, is_map, live, necks
+from convscope.editing import Draft, kinds, parts
+from convscope.editing.derivatives import arguments
+from convscope.editing.encoder import ancestors, is_map, live, necks
+from convscope.editing.kinds import base
 from convscope.editing.modules import constructor
 from convscope.errors import UsageError
 
 _PASSED_MODULES = {"activation", "dropout", "batchnorm", "normalization", "instancenorm"}  # rooms of torch.nn.modules
-_PASSED = {"relu", "gelu", "silu", "tanh", "sigmoid", "leaky_relu", "elu", "hardtanh", "hardswish", "hardsigmoid", "mish",
-           "softplus", "clamp", "contiguous", "clone", "detach", "alias", "softmax", "log_softmax", "layer_norm",
-           "group_norm", "relu6", "dropout", "batch_norm"}
-_WITH_NUMBERS = {"add", "sub", "mul", "div"}  # with a constant: the image's own scaling, say
-_RESHAPED = {"view", "reshape", "flatten", "squeeze", "unsqueeze", "Flatten", "Unflatten"}
+_PASSED = {"softmax", "log_softmax", "batch_norm", "layer_norm", "group_norm", "instance_norm"}
 _AVERAGED = {"AvgPool2d", "AdaptiveAvgPool2d", "avg_pool2d", "adaptive_avg_pool2d", "mean"}
 _POOLED = {"MaxPool2d", "AdaptiveMaxPool2d", "max_pool2d"}
 
@@ -87,21 +84,32 @@ class Reversed:
             kind = type(self.draft.module(node))
             where = kind.__module__.removeprefix("torch.nn.modules.")
             return kind is nn.Identity or (where in _PASSED_MODULES and kind is not nn.MultiheadAttention)
-        name = base(self.draft, node)
-        return len(live(node)) == 1 and (name in _PASSED or name in _WITH_NUMBERS)
+        return len(live(node)) == 1 and (kinds.pointwise(self.draft, node) or base(self.draft, node) in _PASSED)
 
     def rule(self, node: Node) -> Callable[[Node, Node], list[tuple[Node, Node]]] | None:
         """How this call is mirrored, None where nobody knows."""
         name = base(self.draft, node)
         if node in self.switches:
             return self._unpooled
-        known: dict[str, Any] = {"Conv2d": self._conv, "Linear": self._dense, "cat": self._split, "Concat": self._split,
-                                 "pad": self._cut, "constant_pad_nd": self._cut, "ZeroPad2d": self._cut,
-                                 "ReflectionPad2d": self._cut, "ReplicationPad2d": self._cut, "ConstantPad2d": self._cut}
-        known |= dict.fromkeys(_RESHAPED, self._shaped) | dict.fromkeys(_AVERAGED | _POOLED, self._resized)
+        if name in kinds.JOINS:
+            return self._split if self._along_channels(node) else None
         if len(live(node)) == 2 and name in ("add", "Add"):
-            return self._both
+            one, other = (self.draft.shape(a) for a in live(node))
+            return self._both if one == other else None
+        known: dict[str, Any] = {"Conv2d": self._conv, "Linear": self._dense, "ZeroPad2d": self._cut, "pad": self._cut,
+                                 "constant_pad_nd": self._cut, "ReflectionPad2d": self._cut, "ReplicationPad2d": self._cut,
+                                 "ConstantPad2d": self._cut, "CircularPad2d": self._cut}
+        known |= dict.fromkeys(kinds.RESHAPES, self._shaped) | dict.fromkeys(_AVERAGED | _POOLED, self._resized)
         return known.get(name)
+
+    def _along_channels(self, node: Node) -> bool:
+        values = self._joined(node)
+        return all(is_map(self.draft, a) for a in values) and sum(self.draft.shape(a)[0] for a in values) == \
+            self.draft.shape(node)[0]
+
+    def _joined(self, node: Node) -> list[Any]:
+        """The values of a concatenation, one that stands there twice twice."""
+        return list(node.args if node.op == "call_module" else node.args[0])  # type: ignore[arg-type]
 
     def _check(self, end: Node) -> None:
         for node in ancestors(self.draft, end):
@@ -194,7 +202,7 @@ class Reversed:
                  else self._call(node, nn.ReLU(), value, name="relu"))]
 
     def _ends_in_image(self, node: Node) -> bool:
-        while node is not self.draft.input and (self.passed(node) or base(self.draft, node) in _RESHAPED):
+        while node is not self.draft.input and (self.passed(node) or base(self.draft, node) in kinds.RESHAPES):
             node = live(node)[0]
         return node is self.draft.input
 
@@ -244,11 +252,11 @@ class Reversed:
         return [(like, self._call(node, torch.reshape, coming, (-1, *self.draft.shape(like))))]
 
     def _both(self, node: Node, coming: Node) -> list[tuple[Node, Node]]:
-        return [(a, coming) for a in (node.args if len(live(node)) == 1 else live(node))]  # type: ignore[misc]
+        return [(a, coming) for a in live(node)]
 
     def _split(self, node: Node, coming: Node) -> list[tuple[Node, Node]]:
         found, start = [], 0
-        for a in live(node):
+        for a in self._joined(node):
             width = self.draft.shape(a)[0]
             found.append((a, self._call(node, torch.narrow, coming, 1, start, width)))
             start += width

@@ -30,8 +30,8 @@ class Mirror:
     (a layer that has no mirror: what, and where the encoder may end instead), UnknownName. Source: Noh et al. 2015.
 
     >>> import convscope as cs
-    >>> cs.edit("zoo:vgg11", "mirror", outputs=21)[1].after.output_shape
-    (21, 224, 224)
+    >>> cs.edit("zoo:lenet5", "mirror", outputs=3)[1].after.output
+    (3, 28, 28)
     """
 
     outputs: int = param(0, "channels of the output, e.g. classes; 0: those of the image", unit="channels", low=0)

@@ -35,8 +35,8 @@ class Segment:
     UsageError (fewer resolutions than skips, no maps), UnknownName. Source: Long et al. 2015.
 
     >>> import convscope as cs
-    >>> cs.edit("zoo:vgg11", "segment", outputs=21)[1].after.output_shape
-    (21, 224, 224)
+    >>> cs.edit("zoo:lenet5", "segment", outputs=3, skips=1)[1].after.output
+    (3, 28, 28)
     """
 
     outputs: int = param(0, "classes; 0: as many as the network has", unit="classes", low=0)

@@ -4,7 +4,7 @@
     label = the shape in front that covers at least half of the pixel, else ground
 
 Colour and texture (plain, stripes, checks) are drawn without regard to the class: only the outline tells it. Rings and
-crosses are 2 to 3.5 pixels thick, so that whoever cannot place an edge to a pixel loses them.
+crosses are 2.5 to 4.5 pixels thick, so that whoever cannot place an edge to a pixel loses them.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ def scenes(count: int, size: int = 64, seed: int = 0) -> Labelled:
 
 def _outline(kind: int, size: int, rng: np.random.Generator) -> Array:
     """Signed distance of every pixel from the border of a shape at a random place, angle and size; negative inside."""
-    radius = size * rng.uniform(0.12, 0.22)
+    radius = size * rng.uniform(0.16, 0.27)
     cy, cx = rng.uniform(0.6 * radius, size - 1 - 0.6 * radius, 2)
     angle = rng.uniform(0, math.pi)
-    thick = rng.uniform(2.0, 3.5)
+    thick = rng.uniform(2.5, 4.5)
     y, x = np.arange(size)[:, None] - cy, np.arange(size)[None] - cx
     u, v = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
     distance = np.hypot(y, x)
