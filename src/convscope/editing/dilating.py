@@ -5,7 +5,7 @@
 
 All along (rows, columns). `short`: how many positions a map has less than the image has pixels. Where branches meet, the
 longer one is cut at its end, and at last the answer is cut to one position a window. Padding p becomes d·p: inside the image
-windows then see their neighbours, not zeros (`context`). Giusti et al. 2013; Li, Zhao, Wang 2014; Holschneider et al. 1989.
+windows then see their neighbours, not zeros. Giusti et al. 2013; Li, Zhao, Wang 2014; Holschneider et al. 1989.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Grain:
 
 
 class Dilating:
-    """`run()` changes a draft that is fully convolutional. `context`: padding may be replaced by what lies there."""
+    """`run()` changes a draft that is fully convolutional. `neighbours`: padding may be replaced by what lies there."""
 
-    def __init__(self, draft: Draft, context: bool = False) -> None:
-        self.draft, self.context = draft, context
+    def __init__(self, draft: Draft, neighbours: bool = False) -> None:
+        self.draft, self.neighbours = draft, neighbours
         self.grains: dict[Node, Any] = {}
         self.moved: dict[Node, Node] = {}  # calls that a module has taken the place of
         self.strides: list[str] = []  # layers whose stride is gone
@@ -126,11 +126,11 @@ class Dilating:
 
     def _padded(self, node: Node, name: str, pad: Two, over: Two) -> None:
         address = self.draft.address(node)
-        if not self.context:
+        if not self.neighbours:
             said = f"pads its map by {pad[0]}×{pad[1]}" if max(pad) else f"has windows that reach {max(over)} beyond the map"
             self._refuse(node,
                          f"it {said}: a window by itself sees nothing there, a window of a larger image its neighbours",
-                         "context=True takes the neighbours; `convscope scan` is exact, padding included")
+                         "neighbours=True takes the neighbours; `convscope scan` is exact, padding included")
         if kinds.setting(self.draft, node, "padding_mode", "zeros") != "zeros":
             self._refuse(node, f"it pads with {kinds.setting(self.draft, node, 'padding_mode')} pixels", "pad with zeros")
         if name == "avgpool2d" and max(over):
@@ -188,7 +188,7 @@ class Dilating:
         given = kinds.setting(self.draft, node, "padding" if node.op == "call_module" else "pad")
         if node.op == "call_module" or (kinds.base(self.draft, node) == "pad" and node.args[2:] not in ((), ("constant",))):
             self._refuse(node, "it pads in a way that has no dense counterpart here", "let the convolution pad, with zeros")
-        if not self.context:
+        if not self.neighbours:
             self._padded(node, "", (1, 1), (0, 0))
         self.pads.append(self.draft.address(node))
         axes = grain.order[::-1]

@@ -54,6 +54,8 @@ class Draft:
         if net.module is not None:
             try:
                 example = torch.zeros((2, *net.input_shape[1:]), dtype=net.dtype, device=net.device)
+                if any(type(m).__module__.startswith("keras.") for m in net.module.modules()):
+                    notes = ("Keras layers get their mode as an argument: the copy is that of inference, dropout is gone",)
                 program = export.with_modes(net.module, ((example,), {}), batch_free=True)
                 return cls(net, Lifted(program, net.module).run(), notes)
             except ExportError as problem:

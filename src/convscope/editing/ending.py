@@ -83,7 +83,8 @@ class Ending(Walk):
         self.changed += 1
         said = " + ".join(f"{n}×{n}" for n in self.levels)
         draft.say(f"{draft.address(node)}: a pyramid of maxima over {said} pieces of the map in its place, "
-                  f"{count}·{form.width} = {count * form.width:,} numbers", f"# in forward, in place of {draft.address(node)}:",
+                  f"{count}·{form.width} = {count * form.width:,} numbers",
+                  f"# in forward, in place of {draft.address(node)}:",
                   f"x = torch.cat([F.adaptive_max_pool2d(x, n).flatten(1) for n in {self.levels}], 1)")
 
     def _fixed(self, node: Node) -> None:
@@ -92,7 +93,7 @@ class Ending(Walk):
             return self.rewire(node)
         now, name = self.at.get(found[0], found[0]), kinds.base(self.draft, node)
         numbers = now.meta["shape"][1]
-        if name in kinds.RESHAPES | kinds.PERMUTES | kinds.ADAPTIVE | kinds.SUMS | kinds.AVERAGES:
+        if name in kinds.RESHAPES | kinds.PERMUTES | kinds.ADAPTIVE | kinds.SUMS | kinds.AVERAGES | {"getitem"}:
             self.at[node] = now
         elif kinds.pointwise(self.draft, node) and len(node.all_input_nodes) == 1:
             self.rewire(node)

@@ -134,8 +134,8 @@ class Form:
         return Form.of(shape, self.order)
 
     def arranged(self, order: str, channels: Axis) -> Form:
-        """The same value, held in another order of axes and channels."""
-        held = tuple(channels if kind == "C" else (self.atom(kind),) for kind in order)
+        """The same value, held in another order of axes and channels (a single channel has no order)."""
+        held = tuple((channels or self.channels) if kind == "C" else (self.atom(kind),) for kind in order)
         return Form(self.axes, held)
 
     def text(self) -> str:

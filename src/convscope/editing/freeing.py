@@ -64,11 +64,11 @@ class Walk:
     def _step(self, node: Node, read: list[Node]) -> Any:
         draft, name = self.draft, kinds.base(self.draft, node)
         form = self.forms[read[0]]
-        if name == "getitem":
-            if isinstance(form, list):
-                self.rewire(node)
-                return form[int(node.args[1])]  # type: ignore[arg-type]
-            self.refuse(node, "it picks one value of many by its place", "leave the place free")
+        if name == "getitem" and isinstance(form, list):
+            if read[0] in self.at:  # a pooling that also gave the places of its maxima is now one that does not
+                self.at[node] = self.at[read[0]]
+            self.rewire(node)
+            return form[int(node.args[1])]  # type: ignore[arg-type]
         if name == "sym_size" or not {"h", "w"} & set(form.order):
             self.rewire(node)
             return None

@@ -31,8 +31,8 @@ class Heads:
     def dense(self, node: Node, value: Node, form: Form) -> Form:
         """(…, C·h·w) → (…, K): a convolution whose kernel is what the axis holds of the map."""
         last, walk = form.axes[-1], self.walk
-        if node.all_input_nodes[0] is not value and kinds.base(self.draft, node) != "addmm":
-            walk.refuse(node, "it multiplies two values, as attention does: their number grows with the map",
+        if any(_varies(a) for a in node.all_input_nodes if a is not value):
+            walk.refuse(node, f"it weighs {form.text()} by numbers that come from the image too, as attention does",
                         "take the part before it")
         if form.natural and {a.kind for a in last} == {"C"} and form.order[-1] == "C":
             walk.rewire(node)  # a dense layer on the channels of a channels-last map: one for all places
@@ -65,8 +65,6 @@ class Heads:
         first = args.pop(0) if name == "addmm" else None
         matrix: Any = args[1]
         bias: Any = first if name == "addmm" else kinds.setting(self.draft, node, "bias") if name == "linear" else None
-        if self.walk.forms.get(matrix) is not None or _varies(matrix):
-            self.walk.refuse(node, "its weights are computed from the image", "take the part before it")
         if len(matrix.meta["shape"]) != 2 or any(kinds.setting(self.draft, node, k, 1) != 1 for k in ("alpha", "beta")):
             self.walk.refuse(node, f"its weights are {'×'.join(map(str, matrix.meta['shape']))}, scaled or stacked",
                              "use a plain dense layer")
@@ -96,10 +94,15 @@ class Heads:
 
     # ---- pooling of the whole map ------------------------------------------------------------------------------------
 
-    def adaptive(self, node: Node, value: Node, form: Form) -> Form | None:
+    def adaptive(self, node: Node, value: Node, form: Form) -> Form | list[Form] | None:
         """To a fixed number of places: none at all, pooling by equal windows, or the window of the training size."""
-        h, w = form.map
-        oh, ow = node.meta["shape"][2:]
+        (h, w), shape = form.map, node.meta["shape"]
+        places = not isinstance(shape[0], int)  # a call for maxima gives their places too
+        if places:
+            shape = shape[0]
+            if any(user.args[1] != 0 for user in node.users):
+                self.walk.refuse(node, "the places of its maxima are read", "read the maxima alone")
+        oh, ow = shape[2:]
         if self.walk.stays(node, value, form):
             return None
         now = self.walk.on_map(node, value)
@@ -108,13 +111,14 @@ class Heads:
             self.walk.changed += 1
             self.draft.say(f"{self.draft.address(node)}: gone, the map of the training size is {h}×{w} already",
                            f"{self.draft.python(self.draft.address(node))} = nn.Identity()")
-            return form.arranged(IMAGE, form.named)
+            return [form.arranged(IMAGE, form.named)] if places else form.arranged(IMAGE, form.named)
         if (oh, ow) != (1, 1) and (h % oh or w % ow):
-            places = (-(-h // oh) * oh, -(-w // ow) * ow)
+            even = (-(-h // oh) * oh, -(-w // ow) * ow)
             self.walk.refuse(node, f"it pools {h}×{w} places to {oh}×{ow}: the windows are not of one size",
-                             f"pool a map of {places[0]}×{places[1]}, or use the edit any-size")
+                             f"pool a map of {even[0]}×{even[1]}, or use the edit any-size")
         kind = "maximum" if "max" in self.draft.kind(node).lower() else "mean"
-        return self._pooled(node, now, form.arranged(IMAGE, form.named), kind, (h // oh, w // ow), node.meta["shape"])
+        made = self._pooled(node, now, form.arranged(IMAGE, form.named), kind, (h // oh, w // ow), shape)
+        return [made] if places else made
 
     def average(self, node: Node, value: Node, form: Form) -> Form | None:
         """A window that covers the map exactly is global pooling; any other one stays."""

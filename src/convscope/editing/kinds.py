@@ -30,7 +30,7 @@ ON_MAPS = {
     "AvgPool2d", "avg_pool2d", "BatchNorm2d", "batch_norm", "LocalResponseNorm", "Dropout2d", "feature_dropout", "Softmax2d",
     "ZeroPad2d", "ConstantPad2d", "ReflectionPad2d", "ReplicationPad2d", "CircularPad2d", "pad", "constant_pad_nd",
     "reflection_pad2d", "replication_pad2d", "PixelShuffle", "PixelUnshuffle", "pixel_shuffle", "pixel_unshuffle",
-    "ChannelShuffle", "channel_shuffle", "avg_pool2d_backward", "max_pool2d_with_indices", "fractional_max_pool2d",
+    "ChannelShuffle", "channel_shuffle",
 }  # fmt: skip
 # The same at every size, but each value hears of the whole map: at another size the answer is not that of a window.
 WHOLE = {"GroupNorm", "InstanceNorm2d", "group_norm", "instance_norm", "native_group_norm"}

@@ -73,6 +73,9 @@ class Lifted:
             self.now[last] = self._meta(self._module(path, module, (self._of(value),)), last)
             return
         name = layers.op_name(node)
+        if name == "to" and _same_kind(node, node.args[0]):  # a cast to what it is already
+            self.now[node] = self._of(node.args[0])
+            return
         if name == "getitem" and node.args[0] in self.whole:  # the first of batch norm's values is what its module gives
             self.now[node] = self.now[node.args[0]]  # type: ignore[index]
             return
@@ -268,6 +271,12 @@ def _plain(module: nn.Module) -> bool:
 
 def _data(node: Node) -> bool:
     return isinstance(node.meta.get("val"), (Tensor, tuple, list))
+
+
+def _same_kind(node: Node, value: Any) -> bool:
+    """Do two values agree in type and place?"""
+    a, b = node.meta.get("val"), value.meta.get("val") if isinstance(value, Node) else None
+    return isinstance(a, Tensor) and isinstance(b, Tensor) and (a.dtype, a.device) == (b.dtype, b.device)
 
 
 def _writes(name: str) -> bool:

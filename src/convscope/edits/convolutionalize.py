@@ -23,8 +23,8 @@ class Convolutionalize:
     """How does a classifier give a map of scores for an image of any size, without a loop over windows?
 
     Flatten + dense over a map (C, h, w) becomes a convolution with kernel h×w, later dense layers 1×1; batch norm and
-    softmax go over the channels. Pooling of the whole map becomes pooling of a window of the training size that slides (`slide`),
-    or stays (`keep`: one answer an image, not a map). The rest stays, call for call.
+    softmax go over the channels. Pooling of the whole map becomes pooling of a window of the training size that slides
+    (`slide`), or stays (`keep`: one answer an image, not a map). The rest stays, call for call.
     (B, C, H, W) → (B, K, h', w'): K×1×1 at the training size, with the old answers (up to 1e-5); on a larger image, square
     or not, one vector of scores at each step of the network's stride (`dense`: at every pixel).
     Misleads: where the network pads, a window of a larger image sees its neighbours in place of zeros; scores differ from

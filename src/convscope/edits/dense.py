@@ -30,20 +30,20 @@ class Dense:
     upper left pixel is (y, x), exactly (up to rounding),
     where nothing is padded. Weights and their count stay; multiply-adds
     a pass grow by the strides' product in each map, and shrink against a loop by far more (docs/edits.md).
-    `context`: a padded network too; its windows then see their neighbours where by themselves they see zeros, so that
+    `neighbours`: a padded network too; its windows then see their neighbours where by themselves they see zeros, so that
     scores differ; where the network is small the difference is measured and said.
-    Misleads: with `context` the scores are those of another network, untrained on such input. `convscope scan` is exact.
-    Errors: UsageError where a layer pads (without `context`), pools or normalises the whole map, enlarges it, or maps of
+    Misleads: with `neighbours` the scores are those of another network, untrained on such input. `convscope scan` is exact.
+    Errors: UsageError where a layer pads (without `neighbours`), pools or normalises the whole map, enlarges it, or maps of
     different strides meet; and all that `convolutionalize` refuses.
     Source: Giusti et al. 2013; Li et al. 2014.
 
     >>> import convscope as cs
-    >>> net, receipt = cs.edit("zoo:lenet5", "dense", context=True)
+    >>> net, receipt = cs.edit("zoo:lenet5", "dense", neighbours=True)
     >>> net.run(torch.zeros(1, 1, 40, 32)).output.shape
     torch.Size([1, 10, 13, 5])
     """
 
-    context: bool = param(False, "take a padded network too: neighbours in place of zeros")
+    neighbours: bool = param(False, "take a padded network too: neighbours in place of zeros")
 
     def __post_init__(self) -> None:
         validate(self)
@@ -54,7 +54,7 @@ class Dense:
         walk.run()
         if walk.wide:
             raise UsageError(f"a dense map of {before.name}", walk.wide[0], "use `convolutionalize`, or a window loop")
-        dilating = Dilating(draft, self.context)
+        dilating = Dilating(draft, self.neighbours)
         dilating.run()
         if not (walk.changed or dilating.strides):
             raise UsageError(f"{before.name} is dense already", "it has no stride and no dense layer", "use it as it is")
