@@ -1,6 +1,6 @@
 """A layer or a span applied backwards, as a network: against autograd, kept and opened, and its errors.
 
-Turns red: in `edits/invert.py`, `(i, size[axis - 1] - i - 1)` -> `(i, size[axis - 1] - i)`; or `way.at = end` left out.
+Turns red: in `edits/invert.py`, `(i, size[axis - 1] - i - 1)` -> `(i, size[axis - 1] - i)`.
 """
 
 from __future__ import annotations

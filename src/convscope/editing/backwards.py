@@ -142,7 +142,8 @@ class Backwards:
             return self._unpooled(node, m, x, v)
         if type(m) in AVERAGES:
             n = len(self.draft.shape(x)) - 1
-            sizes = [[s] * n if isinstance(s, int) else list(s) for s in (m.kernel_size, m.stride, m.padding)]
+            asked: tuple[Any, ...] = (m.kernel_size, m.stride, m.padding)
+            sizes = [[s] * n if isinstance(s, int) else list(s) for s in asked]
             return self.call(node, AVERAGES[type(m)], v, x, *sizes, m.ceil_mode, m.count_include_pad, m.divisor_override)
         if type(m) in ADAPTIVE:
             return self.call(node, ADAPTIVE[type(m)], v, x)
