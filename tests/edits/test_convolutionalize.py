@@ -80,15 +80,16 @@ class Parts(nn.Module):
 
 
 class Joined(nn.Module):
-    """Two maps of one size, flattened and then joined; the first dense layer is called twice."""
+    """Two maps of one size, flattened and then joined; one of the dense layers is called twice."""
 
     def __init__(self) -> None:
         super().__init__()
         self.a, self.b = nn.Conv2d(3, 2, 5, 2), nn.Conv2d(3, 4, 5, 2)
-        self.fc, self.last = nn.Linear(120, 120), nn.Linear(120, 3)
+        self.fc, self.mid, self.last = nn.Linear(120, 8), nn.Linear(8, 8), nn.Linear(8, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.fc(torch.cat([self.a(x).flatten(1), self.b(x).flatten(1)], 1)).tanh())
+        x = self.fc(torch.cat([self.a(x).flatten(1), self.b(x).flatten(1)], 1)).tanh()
+        return self.last(self.mid(self.mid(x).tanh()))
 
 
 class Excited(nn.Module):
@@ -132,7 +133,8 @@ def made(make: type[nn.Module], shape: tuple[int, ...]) -> Network:
 def test_heads_of_all_kinds_equal_the_loop_over_windows(name: str) -> None:
     make, shape, stride = CASES[name]
     net = made(make, shape)
-    edited, _ = cs.edit(net, "convolutionalize")
+    edited, receipt = cs.edit(net, "convolutionalize")
+    assert receipt.before.parameters == receipt.after.parameters
     x, big = torch.randn(2, *shape), torch.randn(1, shape[0], shape[1] + 5, shape[2] + 8)
     torch.testing.assert_close(edited.run(x).output.flatten(1), net.run(x).output, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(edited.run(big).output[0], loop(net, big, (stride, stride)), atol=1e-5, rtol=1e-5)
