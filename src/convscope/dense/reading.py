@@ -25,7 +25,7 @@ from torch.fx.node import map_arg
 from convscope.dense import sharing
 from convscope.dense.axes import Axis
 from convscope.dense.primitives import Conv
-from convscope.dense.sharing import Map, Step, Unshared
+from convscope.dense.steps import Map, Step, Unshared
 from convscope.errors import UsageError
 from convscope.layers import is_tensor, op_name
 from convscope.network import Network

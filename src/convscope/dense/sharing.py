@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,9 +16,9 @@ from torch.fx import Node
 
 from convscope.dense.axes import Axis, Tap, after, joined
 from convscope.dense.primitives import AvgPool, Conv, MaxPool, Operation, Padding
+from convscope.dense.steps import BATCH, Map, Step, Unshared, arguments, dims, shape, three, two
 from convscope.layers import op_name, shape_of
 
-BATCH = 1009  # a large prime for the batch, so that no reshape can take it for something else
 _SAME = ("clone", "alias", "detach", "contiguous", "_to_copy", "lift_fresh_copy", "dropout", "positive")
 _ALIKE = ("hardtanh", "gelu", "silu", "hardswish", "hardsigmoid", "elu", "prelu", "leaky_relu", "softplus", "mish",
           "channel_shuffle", "native_channel_shuffle")
@@ -30,41 +30,6 @@ _WHY = {
     "scaled_dot_product_attention": "lets every position look at the whole window",
     "adaptive_avg_pool2d": "pools a map into uneven parts", "adaptive_max_pool2d": "pools a map into uneven parts",
 }
-
-
-class Unshared(Exception):
-    """Windows have nothing in common after this operation; the message says why."""
-
-
-@dataclass(frozen=True)
-class Map:
-    """A value that windows share: `lead` axes (mostly the channels), then the map's two."""
-
-    lead: tuple[int, ...]
-    axes: tuple[Axis, Axis]
-    flat: bool = False  # written as one vector a window: lead, rows, columns
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (*self.lead, self.axes[0].n, self.axes[1].n)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One thing to do. `kind`: window, alike, join, same, pick, head, over, row or number."""
-
-    node: Node
-    kind: str
-    state: Any = None  # Map, tuple of Maps, 'row'
-    operation: Operation | None = None
-    taps: tuple[Tap, Tap] | None = None
-    facts: dict[str, Any] = field(default_factory=dict[str, Any])
-    beyond: str | None = None  # what padding is felt, in words
-
-    @property
-    def lone(self) -> bool:
-        """Is its value read once only?"""
-        return len(self.node.users) == 1
 
 
 def share(node: Node, states: Mapping[Node, Any], constants: Mapping[Node, Any], context: bool) -> Step:
@@ -81,7 +46,7 @@ def share(node: Node, states: Mapping[Node, Any], constants: Mapping[Node, Any],
     if any(isinstance(state, tuple) for state in maps):
         raise Unshared("takes several maps apart")
     state: Map = next(s for s in maps if isinstance(s, Map))
-    if name in _SAME or (name == "slice" and _shape(node) == state.shape and not state.flat):
+    if name in _SAME or (name == "slice" and shape(node) == state.shape and not state.flat):
         return Step(node, "same", state)
     if state.flat:
         return _flat(node, name, named, state)
@@ -91,7 +56,7 @@ def share(node: Node, states: Mapping[Node, Any], constants: Mapping[Node, Any],
         return _padding(node, named, state, context)
     if name in ("adaptive_avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool2d"):
         return _adaptive(node, name, named, state, context)
-    if name in ("mean", "sum", "amax") and _dims(named, state) & {-1, -2}:
+    if name in ("mean", "sum", "amax") and dims(named, state) & {-1, -2}:
         return _over(node, name, named, state)
     if name in ("view", "reshape", "_unsafe_view", "flatten"):
         return _reshaped(node, state)
@@ -102,18 +67,6 @@ def share(node: Node, states: Mapping[Node, Any], constants: Mapping[Node, Any],
     return _alike(node, name, named, (state, [s for s in maps if isinstance(s, Map)]))
 
 
-def arguments(node: Node, constants: Mapping[Node, Any]) -> dict[str, Any]:
-    """The arguments of a call by the names of its schema, defaults filled in, constants in place of their nodes."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return {}
-    named: dict[str, Any] = {}
-    for position, argument in enumerate(schema.arguments):
-        given = node.args[position] if position < len(node.args) else node.kwargs.get(argument.name, argument.default_value)
-        named[argument.name] = constants.get(given, given) if isinstance(given, Node) else given
-    return named
-
-
 # ---- windows -------------------------------------------------------------------------------------------------------------
 
 
@@ -122,17 +75,17 @@ def _operation(node: Node, name: str, named: Mapping[str, Any]) -> tuple[Operati
         weight, bias = named["weight"], named["bias"]
         if isinstance(weight, Node) or isinstance(bias, Node):
             raise Unshared("has weights that depend on the image")
-        kernel, (stride, dilation) = tuple(weight.shape[2:]), (_two(named["stride"]), _two(named["dilation"]))
+        kernel, (stride, dilation) = tuple(weight.shape[2:]), (two(named["stride"]), two(named["dilation"]))
         if named["padding"] in ("same", "valid"):
             total = [d * (k - 1) if named["padding"] == "same" else 0 for d, k in zip(dilation, kernel, strict=True)]
             pads = (total[0] // 2, total[1] // 2)
         else:
-            pads = _two(named["padding"])
+            pads = two(named["padding"])
         operation: Operation = Conv(weight.contiguous(memory_format=torch.channels_last), bias, named["groups"])
     else:
-        kernel, pads = _two(named["kernel_size"]), _two(named["padding"])
-        stride = _two(named["stride"]) if named["stride"] else kernel
-        dilation = _two(named.get("dilation", 1))
+        kernel, pads = two(named["kernel_size"]), two(named["padding"])
+        stride = two(named["stride"]) if named["stride"] else kernel
+        dilation = two(named.get("dilation", 1))
         if name == "avg_pool2d":
             operation = AvgPool(kernel, named["divisor_override"], named["count_include_pad"])
         else:
@@ -146,7 +99,7 @@ def _window(node: Node, what: tuple[Operation, tuple[Tap, Tap]], state: Map, con
     operation, taps = what
     if len(state.lead) != 1:
         raise Unshared("reads a map that is not channels × rows × columns")
-    out = _shape(node)
+    out = shape(node)
     axes = tuple(after(axis, tap, n, context) for axis, tap, n in zip(state.axes, taps, out[-2:], strict=True))
     beyond = None
     for axis, tap, n in zip(state.axes, taps, out[-2:], strict=True):
@@ -169,7 +122,7 @@ def _padding(node: Node, named: Mapping[str, Any], state: Map, context: bool) ->
 
 
 def _adaptive(node: Node, name: str, named: Mapping[str, Any], state: Map, context: bool) -> Step:
-    wanted = _two(named.get("output_size") or named["self"])
+    wanted = two(named.get("output_size") or named["self"])
     kind = "max" if "max" in name else "mean"
     if kind == "max":
         _only_first(node)
@@ -189,7 +142,7 @@ def _adaptive(node: Node, name: str, named: Mapping[str, Any], state: Map, conte
 
 
 def _over(node: Node, name: str, named: Mapping[str, Any], state: Map) -> Step:
-    if _dims(named, state) != {-1, -2}:
+    if dims(named, state) != {-1, -2}:
         raise Unshared("joins the rows of a map, or its columns, alone")
     shape = (*state.lead, 1, 1) if named.get("keepdim") else state.lead
     return Step(node, "over", "row", facts={"how": {"mean": "mean", "sum": "sum", "amax": "max"}[name], "shape": shape})
@@ -206,7 +159,7 @@ def _flat(node: Node, name: str, named: Mapping[str, Any], state: Map) -> Step:
 
 
 def _reshaped(node: Node, state: Map) -> Step:
-    out = _shape(node, batch=True)
+    out = shape(node, batch=True)
     if out[0] == BATCH and len(out) > 2 and out[-2:] == state.shape[-2:] and math.prod(out[1:]) == math.prod(state.shape):
         return Step(node, "alike", replace(state, lead=out[1:-2]), facts={"reshape": out[1:-2]})
     if out == (BATCH, math.prod(state.shape)):
@@ -254,7 +207,7 @@ def _joined(node: Node, named: Mapping[str, Any], maps: list[Map], states: Mappi
     if dim in (-1, -2) or any(one.flat for one in several):
         raise Unshared("joins maps side by side")
     del maps
-    lead = _shape(node)[:-2]
+    lead = shape(node)[:-2]
     return Step(node, "join", Map(lead, _meeting(several)), facts={"at": dim + len(lead) + 2})
 
 
@@ -262,14 +215,14 @@ def _alike(node: Node, name: str, named: Mapping[str, Any], states: tuple[Map, l
     state, several = states
     within = name in ("pad", "constant_pad_nd", "avg_pool3d")
     if name in _ALONG:
-        if not _dims(named, state) or _dims(named, state) & {-1, -2}:
+        if not dims(named, state) or dims(named, state) & {-1, -2}:
             raise Unshared(f"({name}) mixes the positions of a map")
     elif name == "permute":
         if [d % len(named["dims"]) for d in named["dims"]][-2:] != [len(named["dims"]) - 2, len(named["dims"]) - 1]:
             raise Unshared("(permute) takes a map's rows and columns elsewhere")
     elif name == "avg_pool3d":
-        if not (_three(named["kernel_size"])[1:] == _three(named["stride"] or 1)[1:] == (1, 1)
-                and _three(named["padding"])[1:] == (0, 0)):
+        if not (three(named["kernel_size"])[1:] == three(named["stride"] or 1)[1:] == (1, 1)
+                and three(named["padding"])[1:] == (0, 0)):
             raise Unshared("(avg_pool3d) mixes the positions of a map")
     elif not within and not _pointwise(node, name):
         raise Unshared(_WHY.get(name, f"({name}) is not known to treat every position alike"))
@@ -281,7 +234,7 @@ def _alike(node: Node, name: str, named: Mapping[str, Any], states: tuple[Map, l
     if isinstance(node.meta["val"], (tuple, list)):
         made = tuple(Map(shape_of(value)[1:-2], axes) for value in node.meta["val"])
         return Step(node, "alike", made)
-    out = _shape(node)
+    out = shape(node)
     if out[-2:] != state.shape[-2:]:
         raise Unshared(f"({name}) changes the size of a map")
     return Step(node, "alike", Map(out[:-2], axes))
@@ -301,9 +254,6 @@ def _meeting(several: list[Map]) -> tuple[Axis, Axis]:
     return rows, columns
 
 
-# ---- small print ---------------------------------------------------------------------------------------------------------
-
-
 def _pointwise(node: Node, name: str) -> bool:
     return torch.Tag.pointwise in getattr(node.target, "tags", ()) or name in _ALIKE
 
@@ -312,37 +262,3 @@ def _only_first(node: Node) -> None:
     """Of an operation that gives several values, only the first may be asked for."""
     if any(op_name(user) == "getitem" and user.args[1] != 0 and user.users for user in node.users):
         raise Unshared("is asked where its maxima lie")
-
-
-def _dims(named: Mapping[str, Any], state: Map) -> set[int]:
-    """Which axes an operation speaks of, counted from the last of the map."""
-    given = named.get("dim", named.get("dims"))
-    if given is None and ("dim0" in named):
-        given = [named["dim0"], named["dim1"]]
-    if given is None:
-        return set()
-    count = len(state.shape) + 1
-    dims = {d if d < 0 else d - count for d in (given if isinstance(given, (list, tuple)) else [given])}
-    return dims if all(-count < d for d in dims) else {-1}  # the batch is no axis to work on
-
-
-def _shape(node: Node, batch: bool = False) -> tuple[int, ...]:
-    shape = shape_of(node.meta["val"], BATCH)
-    return shape if batch else shape[1:]
-
-
-def _two(value: Any) -> tuple[int, int]:
-    several = list(value) if isinstance(value, (list, tuple)) else [value]
-    return (several[0], several[-1])
-
-
-def _three(value: Any) -> tuple[int, int, int]:
-    several = list(value) if isinstance(value, (list, tuple)) else [value] * 3
-    return (several[0], several[-2], several[-1])
-
-
-def numbers(node: Node) -> int:
-    """How many numbers a node has for one window."""
-    value = node.meta.get("val")
-    several = value if isinstance(value, (tuple, list)) else [value]
-    return sum(math.prod(shape_of(one)) for one in several if isinstance(one, Tensor))

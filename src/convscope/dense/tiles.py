@@ -18,7 +18,7 @@ from convscope.dense.axes import Grid
 from convscope.dense.pieces import Grids
 from convscope.dense.primitives import Conv
 from convscope.dense.reading import Map, Reading, Step
-from convscope.dense.sharing import numbers
+from convscope.dense.steps import numbers
 from convscope.dense.walk import last_uses
 
 Span = tuple[int, int]  # windows [first, stop)
