@@ -61,7 +61,7 @@ def ran(code: list[str], model: nn.Module) -> nn.Module:
     return space["model"]  # type: ignore[return-value]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.sampled_from(NAMES), st.integers(0, 2**16), st.booleans())
 def test_taking_channels_away_is_zeroing_the_weights_that_read_them(name: str, seed: int, slots: bool) -> None:
     model, x, draft = whole(name)
@@ -78,7 +78,7 @@ def test_taking_channels_away_is_zeroing_the_weights_that_read_them(name: str, s
     assert torch.allclose(ran(plan.draft.code, model)(x), want, atol=1e-5)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.sampled_from(NAMES), st.integers(0, 2**16))
 def test_copied_channels_leave_the_answers(name: str, seed: int) -> None:
     model, x, draft = whole(name)
