@@ -137,6 +137,19 @@ def test_one_convolution_by_hand() -> None:
     assert found.tolist() == [[10.0, 21.0, 32.0, 3.0], [20.0, 32.0, 43.0, 4.0]]
 
 
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2, 3, ceil_mode=True), nn.AvgPool2d((3, 2), 2, (1, 0)),
+                                  nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.AvgPool2d(2, 3, ceil_mode=True),
+                                  nn.AvgPool2d(3, 1, 1, divisor_override=5)], ids=str)  # fmt: skip
+def test_pooling_of_signed_values(pool: nn.Module) -> None:
+    module = nn.Sequential(pool, nn.Flatten()).eval()
+    net = Network.open(module, torch.zeros(1, 2, 8, 9, dtype=torch.float64))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        x = torch.randn(2, 13, 13, dtype=torch.float64) - 1
+    assert off(net, module, x) < CLOSE[torch.float64]
+    assert off(net, module, x, 2) < CLOSE[torch.float64]
+
+
 class Odd(nn.Module):
     """Response normalisation, a layer of padding, same padding, channels shuffled and split, two pools at the end."""
 
