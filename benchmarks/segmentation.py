@@ -1,6 +1,6 @@
 """What does each way back to pixels bring? FCN-32s, -16s, -8s and the mirror network on one encoder, the same budget.
 
-    python benchmarks/segmentation.py [--images 800] [--epochs 12] [--seeds 0 1 2] [--picture masks.png]
+    python benchmarks/segmentation.py [--images 800] [--epochs 12] [--seeds 0 1 2] [--picture masks.png] [--keep FOLDER]
 
 Drawn scenes of 64×64 pixels (`convscope.segmenting.scenes`: discs, boxes, thin rings, thin crosses; seed 0 to train, seed 1
 to measure, 200 of them). The encoder has five convolutions (batch norm, ReLU, 2×2 pooling behind each), so that its last map
@@ -24,6 +24,7 @@ from PIL import Image
 from torch import nn
 
 import convscope as cs
+from convscope import store
 from convscope.images import PRESETS
 from convscope.recipe import FitSettings
 from convscope.segmenting import Labelled, Task, overlaps, predict, scenes, train
@@ -64,8 +65,8 @@ def enlarging_alone(data: Labelled, cell: int) -> tuple[float, float]:
     return whole, edges
 
 
-def measured(seed: int, way: str, sets: tuple[Labelled, Labelled], epochs: int) -> tuple[nn.Module, dict[str, Any]]:
-    """One network trained and measured."""
+def measured(seed: int, way: str, sets: tuple[Labelled, Labelled], epochs: int) -> dict[str, Any]:
+    """One network trained and measured: its size, overlaps by class and their mean, masks, seconds of training."""
     leaf, asked = WAYS[way]
     net = cs.open(encoder(seed), example=(3, *sets[0].labels.shape[1:]))
     edited, receipt = cs.edit(net, leaf, outputs=len(sets[0].classes), seed=seed, **asked)
@@ -75,8 +76,22 @@ def measured(seed: int, way: str, sets: tuple[Labelled, Labelled], epochs: int) 
           FitSettings(epochs=epochs, batch_size=16, rate=0.004, schedule="one-cycle", seed=seed))
     spent = time.process_time() - started
     table = overlaps(edited.module, sets[1], PREPARED).columns
-    return edited.module, {"way": way, "seed": seed, "parameters": receipt.after.parameters, "macs": receipt.after.macs,
-                           "seconds": spent, "iou": table["iou"], "near": table["iou near edges"]}
+    return {"parameters": receipt.after.parameters, "macs": receipt.after.macs, "seconds": spent, "iou": table["iou"],
+            "near": table["iou near edges"], "masks": predict(edited.module, sets[1], PREPARED).astype(np.uint8)}
+
+
+def kept(folder: Path | None, seed: int, way: str, sets: tuple[Labelled, Labelled], epochs: int) -> dict[str, Any]:
+    """The same, from the folder where it is there already."""
+    if folder is None:
+        return measured(seed, way, sets, epochs)
+    file = folder / f"{way.replace(', ', '-').replace(' ', '-')}-{len(sets[0])}-{epochs}-{seed}.npz"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        row = measured(seed, way, sets, epochs)
+        with store.atomic(file) as out:
+            np.savez(out, **row)
+    with np.load(file) as held:
+        return dict(held)
 
 
 def painted(data: Labelled, masks: list[np.ndarray], which: list[int]) -> Image.Image:
@@ -94,7 +109,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=800)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--keep", type=Path, help="folder of what was measured; a run that was stopped goes on from there")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     sets = scenes(asked.images, 64, seed=0), scenes(200, 64, seed=1)
@@ -103,13 +120,9 @@ def main() -> None:
         whole, edges = enlarging_alone(sets[1], cell)
         print(f"| true labels over {cell} px, enlarged | | | {whole:.3f} | {edges:.3f} |", flush=True)
     masks: list[np.ndarray] = []
-    for way in WAYS:
-        found = []
-        for seed in asked.seeds:
-            model, row = measured(seed, way, sets, asked.epochs)
-            found.append(row)
-            if seed == asked.seeds[0]:
-                masks.append(predict(model, sets[1], PREPARED))
+    for way in asked.ways:
+        found = [kept(asked.keep, seed, way, sets, asked.epochs) for seed in asked.seeds]
+        masks.append(found[0]["masks"])
         iou, near = (np.array([r[key] for r in found]) for key in ("iou", "near"))
         spent = np.mean([r["seconds"] for r in found])
         classes = " ".join(f"{n} {v:.2f}" for n, v in zip(sets[1].classes, iou.mean(0), strict=False))

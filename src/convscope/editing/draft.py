@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -192,7 +193,7 @@ class Draft:
         """This path (without its ':1'), or the next one that nothing stands at."""
         path = path.split(":")[0]
         taken = {name for name, _ in self.root.named_modules()} | {name for name, _ in self.root.named_parameters()}
-        return next(p for p in (path, *(f"{path}_{i}" for i in range(2, 10**6))) if p not in taken)
+        return next(p for i in itertools.count(1) if (p := path if i == 1 else f"{path}_{i}") not in taken)
 
     def _place(self, path: str, module: nn.Module) -> None:
         like = next(self.root.parameters(), torch.zeros(()))

@@ -15,6 +15,7 @@ here. Parameters keep their names, so weights of the original load into the copy
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -152,7 +153,7 @@ class Lifted:
         """Where a module without weights goes: under the address of its layer."""
         wanted = self.addresses.get(node, node.name).replace(":", "_")
         taken = {*self.made, *(name for name, _ in self.root.named_modules())}
-        return next(p for p in (wanted, *(f"{wanted}_{i}" for i in range(1, 10**6))) if p not in taken)
+        return next(p for i in itertools.count() if (p := wanted if i == 0 else f"{wanted}_{i}") not in taken)
 
     def _take(self, module: nn.Module, tensors: dict[str, str]) -> None:
         """Give a module the tensors of the original, copied once."""
@@ -205,7 +206,13 @@ class Lifted:
 
 
 def place(root: nn.Module, path: str, thing: nn.Module | Tensor) -> None:
-    """Put a module, parameter or buffer at a dotted path, making what is missing on the way."""
+    """Put a module, parameter or buffer at a dotted path, making what is missing on the way.
+
+    Names come from files too, and torch writes them into code that it runs: those that could end a string are refused.
+    """
+    if not path.isprintable() or any(c in path for c in "\"'\\"):
+        raise ExportError(f"a part named {path!r} cannot be written out", "its name holds quotes or control characters",
+                          "rename it")
     *way, name = path.split(".")
     for part in way:
         if part not in root._modules:

@@ -17,9 +17,9 @@ from convscope.fields import param, validate
 
 @dataclass(frozen=True)
 class Mirror:
-    """How does a feature detector lead back to pixels? Its mirror image behind it, to be trained.
+    """How does a feature detector lead back to pixels?
 
-    Transposed convolution for convolution (same kernel, stride, padding, groups; the size that the convolution was given),
+    By its mirror image behind it, to be trained: transposed convolution for convolution (same kernel, stride, padding, groups; the size that the convolution was given),
     unpooling at the switches for max pooling, nearest neighbours for average pooling, dense for dense; sums go back to both
     branches, concatenations are split; batch norm and ReLU behind each but the last. Output (B, outputs, H, W), as large as
     the image. outputs 0: the image's channels, for an autoencoder (mean squared error); else logits of classes, by a 1×1

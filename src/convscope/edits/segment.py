@@ -23,8 +23,9 @@ from convscope.fields import param, validate
 
 @dataclass(frozen=True)
 class Segment:
-    """Which class has each pixel? The classifier's maps scored position by position, and enlarged to the image.
+    """Which class has each pixel?
 
+    The classifier's maps are scored position by position and enlarged to the image: y = up(Σ skips), as in the file's head.
     skips 0, 1, 2 on an encoder of stride 32 are FCN-32s, -16s, -8s: each skip scores one finer map and adds it. Output
     (B, K, H, W), logits, for any H and W: maps whose sizes were rounded are aligned by their receptive fields and cut to the
     image. Long et al. keep the dense layers as convolutions; here the encoder ends before the head, or where `upto` says
