@@ -2,7 +2,7 @@
 
 Two cases, several draws of the few images each; everything is measured on images that neither saw.
 
-*digits*: the network of the demo, trained on the digits 0 … 4 by one set of images; new classes 5 … 9, five images of each.
+*digits*: the network of the demo, trained on all images of the digits 0 … 4; new classes 5 … 9, five images of each.
 *squeezenet*: SqueezeNet 1.1 with its ImageNet weights; the ten classes of CIFAR-10, ten images of each, enlarged to 96 px.
 
 `head`: `replace-head`, all features frozen. `stages`: the head alone, then all at a tenth of its rate. `scratch`: the same
@@ -11,7 +11,6 @@ network with random weights. All take the same number of epochs by the same opti
 
 from __future__ import annotations
 
-import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,8 @@ def accuracies(trained: Network, fresh: Any, images: Collection, each: int, how:
     epochs = how["epochs"]
     prepared = trained.preprocess
     assert prepared is not None
-    for seed, way, rate in itertools.product(range(how["draws"]), WAYS, how["rates"]):
+    cases = [(seed, way, rate) for seed in range(how["draws"]) for way in WAYS for rate in how["rates"]]
+    for seed, way, rate in cases:
         train, test = few(images, each, seed)
         if way == "scratch":
             module = fresh(seed)
@@ -57,7 +57,8 @@ def accuracies(trained: Network, fresh: Any, images: Collection, each: int, how:
         more: dict[str, Any] = {"epochs": epochs}
         if way == "stages":
             more = {"stages": f"head:{epochs // 2},all:{epochs - epochs // 2}", "old_rate": 0.1}
-        fit(module, train, None, prepared, FitSettings(batch_size=25, rate=rate, seed=seed, **more))
+        settings = FitSettings(batch_size=25, rate=rate, seed=seed, **more)
+        fit(module, train, None, prepared, settings)
         key = f"{way}, rate {rate:g}"
         found[key].append(evaluate(module, test, prepared).accuracy)
         print(f"{images.name} draw {seed} {key}: {found[key][-1]:.3f}", file=sys.stderr, flush=True)
@@ -90,7 +91,8 @@ def digits(draws: int = 5, epochs: int = 40) -> dict[str, list[float]]:
     return accuracies(net, fresh, new, 5, {"epochs": epochs, "draws": draws, "rates": RATES})
 
 
-def squeezenet(draws: int = 2, epochs: int = 12, side: int = 96, tested: int = 200) -> dict[str, list[float]]:
+def squeezenet(draws: int = 2, epochs: int = 12, rates: tuple[float, ...] = RATES[:3], side: int = 96,
+               tested: int = 200) -> dict[str, list[float]]:
     """The case of SqueezeNet; it needs the folder shared/data."""
     import load  # pyright: ignore[reportMissingImports]
 
@@ -109,7 +111,7 @@ def squeezenet(draws: int = 2, epochs: int = 12, side: int = 96, tested: int = 2
             torch.manual_seed(seed)
             return squeezenet1_1(num_classes=10)
 
-    return accuracies(net, fresh, images, 10, {"epochs": epochs, "draws": draws, "rates": RATES[:3]})
+    return accuracies(net, fresh, images, 10, {"epochs": epochs, "draws": draws, "rates": rates})
 
 
 def main() -> None:
