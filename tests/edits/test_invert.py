@@ -32,7 +32,9 @@ def upto_relu2(model: Any, x: Tensor) -> Tensor:
     return model.relu2(model.conv2(model.pool1(model.relu1(model.conv1(x)))))
 
 
-@pytest.mark.parametrize(("signal", "unit"), [("value", ""), ("ones", "3"), ("value", "3@2,5"), ("largest", "3")])
+@pytest.mark.parametrize(("signal", "unit"), [
+    ("largest", "3"),
+    *(pytest.param(*rest, marks=pytest.mark.slow) for rest in (("value", ""), ("ones", "3"), ("value", "3@2,5")))])
 def test_back_to_the_image_is_the_gradient(plain: tuple[Any, Tensor, Network], signal: str, unit: str) -> None:
     """Of Σ y²/2, Σ y of a channel, y²/2 at one position, y²/2 where a channel is largest."""
     model, x, net = plain
@@ -51,6 +53,7 @@ def test_back_to_the_image_is_the_gradient(plain: tuple[Any, Tensor, Network], s
     assert receipt.drift == {}
 
 
+@pytest.mark.slow
 def test_a_layer_a_block_a_span() -> None:
     model, x = NETS["residual"]()
     net = cs.open(model, example=x)
@@ -111,7 +114,7 @@ def test_deconvolution_pictures_cut_what_is_negative(plain: tuple[Any, Tensor, N
 
 def test_it_is_kept_opened_traced_and_trained(tmp_path: Path) -> None:
     model, x = NETS["residual"]()
-    edited, _ = cs.edit(cs.open(model, example=x), "invert", upto="block2", out=tmp_path / "one")
+    edited, _ = cs.edit(cs.open(model, example=x), "invert", upto="block1", out=tmp_path / "one")
     again = cs.open(f"{tmp_path / 'one' / 'network.py'}:network", example=x)
     assert torch.equal(again.run(x).output, edited.run(x).output)
     assert "back.conv1" in str(again.trace())
