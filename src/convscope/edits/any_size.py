@@ -31,7 +31,7 @@ class AnySize:
     size. ShapeError where sizes part on a larger image.
     Source: He et al. 2014 (spatial pyramid pooling).
 
-    >>> import convscope as cs
+    >>> import torch, convscope as cs
     >>> net, receipt = cs.edit("zoo:lenet5", "any-size")
     >>> net.run(torch.zeros(1, 1, 60, 44)).output.shape
     torch.Size([1, 10])

@@ -33,7 +33,7 @@ class Convolutionalize:
     weights for each place, maps of different sizes joined flat. ShapeError where sizes part on a larger image.
     Source: Sermanet et al. 2014 (OverFeat); Long et al. 2015 (fully convolutional networks).
 
-    >>> import convscope as cs
+    >>> import torch, convscope as cs
     >>> net, receipt = cs.edit("zoo:lenet5", "convolutionalize")
     >>> net.run(torch.zeros(1, 1, 60, 44)).output.shape
     torch.Size([1, 10, 9, 5])
@@ -51,7 +51,8 @@ class Convolutionalize:
             raise UsageError(f"{draft.net.name} has nothing that ties it to an image size",
                              "no dense layer, no global pooling", "use it with larger images as it is")
         larger(draft)
-        draft.notes += walk.wide
+        if walk.wide:
+            draft.note(walk.wide[0] + (f"; likewise {len(walk.wide) - 1} more layers" if len(walk.wide) > 1 else ""))
         pads = padded(draft)
         if pads:
             shown = ", ".join(pads[:3]) + (" …" if len(pads) > 3 else "")

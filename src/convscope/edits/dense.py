@@ -37,7 +37,7 @@ class Dense:
     different strides meet; and all that `convolutionalize` refuses.
     Source: Giusti et al. 2013; Li et al. 2014.
 
-    >>> import convscope as cs
+    >>> import torch, convscope as cs
     >>> net, receipt = cs.edit("zoo:lenet5", "dense", neighbours=True)
     >>> net.run(torch.zeros(1, 1, 40, 32)).output.shape
     torch.Size([1, 10, 13, 5])
