@@ -19,11 +19,12 @@ from convscope.fields import param, validate
 class Mirror:
     """How does a feature detector lead back to pixels?
 
-    By its mirror image behind it, to be trained: transposed convolution for convolution (same kernel, stride, padding, groups; the size that the convolution was given),
-    unpooling at the switches for max pooling, nearest neighbours for average pooling, dense for dense; sums go back to both
-    branches, concatenations are split; batch norm and ReLU behind each but the last. Output (B, outputs, H, W), as large as
-    the image. outputs 0: the image's channels, for an autoencoder (mean squared error); else logits of classes, by a 1×1
-    convolution on as many channels as the first convolution has. Fully convolutional unless a dense layer is mirrored.
+    By its mirror image behind it, y = M(f(x), switches), to be trained. Layer by layer in reverse: transposed convolution
+    for convolution (same kernel, stride, padding, groups; back to the size that the convolution was given), unpooling at the
+    switches for max pooling, nearest neighbours for average pooling, dense for dense; sums go back to both branches,
+    concatenations are split; batch norm and ReLU behind each but the last. Output (B, outputs, H, W), as large as the image.
+    outputs 0: the image's channels, for an autoencoder (mean squared error); else logits of classes, by a 1×1 convolution on
+    as many channels as the first convolution has. Fully convolutional unless a dense layer is mirrored.
 
     Misleads as an autoencoder: the switches go past the code and carry places, so that a good picture says little about the
     code; `unpooling="nearest"` closes that way. Tied filters: the loss moves the encoder through both. Errors: UsageError
