@@ -54,3 +54,9 @@ def padded(draft: Draft) -> list[str]:
         if name in PADS or (name in WINDOWS and kinds.setting(draft, node, "padding", 0) not in _NONE):
             found.append(draft.address(node))
     return found
+
+
+def told(pads: list[str]) -> str:
+    """'2 layers pad (conv1, conv2)'."""
+    shown = ", ".join(pads[:3]) + (" …" if len(pads) > 3 else "")
+    return f"{len(pads)} layers pad ({shown})" if len(pads) > 1 else f"{shown} pads"

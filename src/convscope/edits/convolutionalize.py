@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from convscope.editing import Draft, Given
 from convscope.editing.freeing import Walk, larger
-from convscope.editing.padding import padded
+from convscope.editing.padding import padded, told
 from convscope.errors import UsageError
 from convscope.fields import param, validate
 
@@ -55,6 +55,5 @@ class Convolutionalize:
             draft.note(walk.wide[0] + (f"; likewise {len(walk.wide) - 1} more layers" if len(walk.wide) > 1 else ""))
         pads = padded(draft)
         if pads:
-            shown = ", ".join(pads[:3]) + (" …" if len(pads) > 3 else "")
-            draft.note(f"{len(pads)} layers pad ({shown}): in a larger image a window sees its neighbours there, not zeros: "
+            draft.note(f"{told(pads)}: in a larger image a window sees its neighbours there, not zeros: "
                        "its scores differ from those of the window by itself")

@@ -16,6 +16,7 @@ import torch
 from convscope.editing import Draft, Given
 from convscope.editing.dilating import Dilating
 from convscope.editing.freeing import Walk
+from convscope.editing.padding import told
 from convscope.errors import UsageError
 from convscope.fields import param, validate
 
@@ -68,8 +69,7 @@ class Dense:
 def _difference(draft: Draft, pads: list[str]) -> str:
     """How far are the scores from those of windows by themselves?"""
     net, (c, n, m) = draft.net, draft.input_shape
-    shown = ", ".join(pads[:3]) + (" …" if len(pads) > 3 else "")
-    said = f"{len(pads)} layers pad ({shown}): windows see their neighbours there, not zeros; "
+    said = f"{told(pads)}: windows see their neighbours there, not zeros; "
     pixels = sum(layer.macs * (n * m / max(1,
                                            layer.output_shape[-1] * layer.output_shape[-2]) if len(layer.output_shape) == 4
                                else 1) for layer in net.layers)
