@@ -31,7 +31,7 @@ QUICK = ("plain", "residual", "concat", "rows_lstm")
 CASES = [pytest.param(leaf, net, id=f"{leaf}-{net}", marks=() if net in QUICK else pytest.mark.slow)
          for leaf in LEAVES for net in NETS]
 NEEDS: dict[str, dict[str, Any]] = {"insert": {"after": "?"}, "remove": {"layer": "?"}, "widen": {"layer": "?"},
-                                    "invert": {"layer": "?"}}  # '?': a layer of the network
+                                    "invert": {"layer": "?"}, "dense": {"neighbours": True}}  # '?': a layer of the network
 each_leaf = pytest.mark.parametrize("leaf", LEAVES)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import keyword
 from dataclasses import replace
 from typing import Any
 
@@ -210,9 +211,9 @@ def place(root: nn.Module, path: str, thing: nn.Module | Tensor) -> None:
 
     Names come from files too, and torch writes them into code that it runs: those that could end a string are refused.
     """
-    if not path.isprintable() or any(c in path for c in "\"'\\"):
-        raise ExportError(f"a part named {path!r} cannot be written out", "its name holds quotes or control characters",
-                          "rename it")
+    if not path.isprintable() or any(c in path for c in "\"'\\") or any(map(keyword.iskeyword, path.split("."))):
+        raise ExportError(f"a part named {path!r} cannot be written out",
+                          "its name is a word of Python, or holds quotes or control characters", "rename it")
     *way, name = path.split(".")
     for part in way:
         if part not in root._modules:

@@ -154,11 +154,22 @@ def fixed(module: nn.Module) -> nn.Module:
 
 
 def constructor(module: nn.Module) -> str | None:
-    """'nn.Conv2d(3, 64, 3, padding=1)', or None where the class does not keep what it was made with."""
+    """'nn.Conv2d(3, 64, 3, padding=1)', or None where the class does not keep what it was made with or is a user's."""
+    kind, found = type(module), _made_with(module)
+    ours = kind.__module__ == parts.__name__
+    if found is None or not (ours or (kind.__module__.startswith("torch.nn.") and getattr(nn, kind.__name__, None) is kind)):
+        return None
+    said = [*map(repr, found[0]), *(f"{k}={v!r}" for k, v in found[1].items())]
+    return f"{'' if ours else 'nn.'}{kind.__name__}({', '.join(said)})"
+
+
+def _made_with(module: nn.Module) -> tuple[list[Any], dict[str, Any]] | None:
+    """The arguments that make this module again; those with their default value are left out."""
     kind = type(module)
     if kind is nn.Identity:
-        return "nn.Identity()"  # it takes anything, and keeps nothing
-    said: list[str] = []
+        return [], {}  # it takes anything, and keeps nothing
+    required: list[Any] = []
+    optional: dict[str, Any] = {}
     given = {} if kind.__init__ is nn.Module.__init__ else inspect.signature(kind.__init__).parameters
     for name, p in given.items():
         if name in _SKIPPED:
@@ -170,10 +181,11 @@ def constructor(module: nn.Module) -> str | None:
             return None
         if p.default is not inspect.Parameter.empty and value == p.default and type(value) is type(p.default):
             continue
-        required = p.default is inspect.Parameter.empty
-        said.append(repr(value) if required else f"{name}={value!r}")
-    prefix = "nn." if kind.__module__.startswith("torch.nn") else ""
-    return f"{prefix}{kind.__name__}({', '.join(said)})"
+        if p.default is inspect.Parameter.empty:
+            required.append(value)
+        else:
+            optional[name] = value
+    return required, optional
 
 
 def _value(module: nn.Module, name: str) -> Any:
@@ -199,13 +211,13 @@ def _short(value: tuple[Any, ...], name: str) -> Any:
 
 
 def same_settings(module: nn.Module) -> bool:
-    """Does the constructor's sentence make this very module: same class, same settings, same tensors in size?"""
-    text = constructor(module)
-    if text is None:
+    """Do the constructor's arguments make this very module: same class, same settings, same tensors in size?"""
+    found = _made_with(module)
+    if found is None or constructor(module) is None:
         return False
     with torch.device("meta"):
         try:
-            again = eval(text, {"nn": nn, type(module).__name__: type(module)})  # noqa: S307 - our own sentence
+            again = type(module)(*found[0], **found[1])
         except (TypeError, ValueError):
             return False
     a = {k: tuple(v.shape) for k, v in module.state_dict().items()}

@@ -40,6 +40,7 @@ def written(method: object, draft: Draft, after: Network, source: str, given: Gi
 
 
 def size_of(net: Network) -> Size:
+    """Layers, parameters, MACs, input and output of a network."""
     return Size(
         len(net.layers),
         sum(layer.parameters for layer in net.layers),

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import json
 import keyword
 import linecache
 from typing import Any
@@ -61,7 +62,7 @@ def source(root: GraphModule, name: str, input_shape: tuple[int, ...] = ()) -> s
     own = sorted({type(m).__name__ for m in modules.values() if type(m).__module__ == parts.__name__})
     size = f"INPUT = {input_shape!r}  # (C, H, W)\n" if input_shape else ""
     pieces = [
-        f'"""{name}, written by convscope. It needs torch only; the weights lie beside it."""\n',
+        f'"""{_plain_name(name)}, written by convscope. It needs torch only; the weights lie beside it."""\n',
         "from pathlib import Path\n\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n" + size,
         _GROUP,
         *(inspect.getsource(getattr(parts, each)) for each in own),
@@ -72,6 +73,11 @@ def source(root: GraphModule, name: str, input_shape: tuple[int, ...] = ()) -> s
         _LOADER,
     ]
     return "\n\n".join(piece.strip("\n") + "\n" for piece in pieces)
+
+
+def _plain_name(name: str) -> str:
+    """A name that is nothing but words inside a docstring: names come from files, and a file must not speak Python."""
+    return "".join(c if c.isprintable() and c not in "\\\"" else "·" for c in name)
 
 
 def build(text: str, root: GraphModule) -> nn.Module:
@@ -176,7 +182,7 @@ def place(path: str) -> str:
     """'self.layer1["0"].conv1' for 'layer1.0.conv1'."""
     said = "self"
     for part in path.split(".") if path else ():
-        said += f".{part}" if part.isidentifier() and not keyword.iskeyword(part) else f'["{part}"]'
+        said += f".{part}" if part.isidentifier() and not keyword.iskeyword(part) else f"[{json.dumps(part)}]"
     return said
 
 
