@@ -11,5 +11,5 @@ import torch
 def pytest_runtest_setup() -> None:
     """Seed before any fixture is made: a network of a module's fixture depends on no test that ran before it."""
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002
+    np.random.seed(0)
     torch.manual_seed(0)

@@ -16,7 +16,7 @@ MOST = 40  # changed layers in a text, a page or a figure
 
 def renderable(result: Receipt) -> Listing:
     """Before | after, then the layers that differ; the rest in notes."""
-    columns = (Column("", rank=0), Column("before", rank=1), Column("after", rank=2), Column("change", rank=3))
+    columns = (Column(""), Column("before"), Column("after"), Column("change", rank=1))
     return Listing(f"receipt  {result.title}", columns, _rows(result), notes=_notes(result))
 
 
