@@ -6,6 +6,7 @@ bank's norm not scaled · `lsuv` without its scaling.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ def wide() -> tuple[nn.Module, torch.Tensor]:
                               nn.Flatten(), nn.Linear(384, 200), nn.LeakyReLU(0.1), nn.Linear(200, 10))
         model[3].running_mean.normal_()
         return model.eval(), torch.randn(2, 1, 8, 8)
+
+
+@functools.cache
+def wide_net():
+    return actions.open(*wide())
 
 
 def weights(net) -> dict[str, torch.Tensor]:
@@ -59,7 +65,7 @@ def test_the_spread_is_that_of_the_formula(how: str, spreads: dict[str, float]) 
 
 
 def test_orthogonal_rows_have_the_gain_for_their_length() -> None:
-    net, _ = actions.edit(actions.open(*wide()), "reinit", how="orthogonal")
+    net, _ = actions.edit(wide_net(), "reinit", how="orthogonal")
     for name, gain in (("2.weight", 5 / 3), ("6.weight", (2 / 1.01) ** 0.5), ("8.weight", 1.0)):
         rows = weights(net)[name].flatten(1).double()
         torch.testing.assert_close(rows @ rows.T, gain**2 * torch.eye(len(rows), dtype=torch.float64), atol=1e-5, rtol=0)
@@ -72,12 +78,12 @@ def test_one_layer_or_block_and_nothing_else() -> None:
     assert {k.split(".")[0] for k in old if not torch.equal(old[k], new[k])} == {"block2"}
     assert all((p == 0).all() for k, p in net.module.named_parameters() if k.startswith("block2"))
     assert receipt.changes[0] == "block2.conv1: 8×6×3×3 put to 0"
-    other, _ = actions.edit(actions.open(model, x), "reinit", layer="block2.conv1", seed=5)
-    again, _ = actions.edit(actions.open(model, x), "reinit", layer="block2.conv1", seed=6)
-    assert not torch.equal(other.module.block2.conv1.weight, again.module.block2.conv1.weight)
+    other, _ = actions.edit(wide_net(), "reinit", layer="0", seed=5)
+    again, _ = actions.edit(wide_net(), "reinit", layer="0", seed=6)
+    assert not torch.equal(weights(other)["0.weight"], weights(again)["0.weight"])
 
 
-@pytest.mark.parametrize("reference", ["demo:digits", "zoo:lenet5"])
+@pytest.mark.parametrize("reference", ["demo:digits", pytest.param("zoo:lenet5", marks=pytest.mark.slow)])
 def test_lsuv_gives_every_output_unit_variance_on_the_images(reference: str, tmp_path: Path) -> None:
     net, receipt = actions.edit(reference, "reinit", how="lsuv", data=DIGITS, sample=96)
     preprocess = net.preprocess
@@ -94,17 +100,18 @@ def test_lsuv_gives_every_output_unit_variance_on_the_images(reference: str, tmp
     assert torch.equal(again.run(x).output, net.run(x).output)
 
 
-@pytest.mark.parametrize("how", ["gabor", "sobel", "kmeans", "autoencoder"])
+@pytest.mark.parametrize("how", ["gabor", pytest.param("sobel", marks=pytest.mark.slow), "kmeans", "autoencoder"])
 def test_a_bank_has_the_old_filters_norm(how: str) -> None:
-    model, x = wide()
-    with unchanged(model, x):
-        net, receipt = actions.edit(actions.open(model, x), "reinit", how=how, data=DIGITS, steps=3, patches=2000)
+    model, _ = wide()
+    own = wide_net().module
+    with unchanged(own):
+        net, receipt = actions.edit(wide_net(), "reinit", how=how, data=DIGITS, steps=3, patches=2000)
     old, new = model[0].weight.detach().flatten(1), weights(net)["0.weight"].flatten(1)
     assert not torch.equal(old, new)
     assert new.square().sum(1).mean() == pytest.approx(old.square().sum(1).mean().item(), rel=1e-4)
     assert torch.equal(weights(net)["2.weight"], model[2].weight)
     assert receipt.changes[0].startswith("0: 64×1×5×5 ")
-    assert torch.isfinite(net.run(x).output).all()
+    assert torch.isfinite(net.run(torch.ones(1, 1, 8, 8)).output).all()
     if how == "gabor":
         assert "8 orientations" not in receipt.changes[0]
         assert "32 orientations, wavelengths 3.0 px, phases 0° and 90°" in receipt.changes[0]
@@ -114,8 +121,6 @@ def test_a_bank_has_the_old_filters_norm(how: str) -> None:
 
 def test_a_deeper_layer_learns_from_what_it_reads() -> None:
     net, _ = actions.edit("demo:digits", "reinit", how="kmeans", layer="conv2", data=DIGITS, patches=2000)
-    same, _ = actions.edit("demo:digits", "reinit", how="kmeans", layer="conv2", data=DIGITS, patches=2000)
-    assert torch.equal(net.module.conv2.weight, same.module.conv2.weight)
     rows = net.module.conv2.weight.flatten(1)
     assert rows.sum(1).abs().max() < 1e-4  # the mean of a patch says nothing
 
