@@ -19,7 +19,7 @@ from convscope import store
 from convscope.editing import Draft, keeping, receipt
 from convscope.editing.given import NOTHING
 from convscope.errors import StoreError
-from convscope.images import PRESETS
+from convscope.images import PRESETS, sized
 from convscope.network import Network
 from convscope.results import Receipt
 from tests.nets import NETS
@@ -41,7 +41,7 @@ def test_it_opens_with_nothing_to_say(tmp_path: Path) -> None:
     again = cs.open(reference)
     assert torch.equal(again.run(x).output, net.run(x).output)
     assert again.classes == tuple("abcde")
-    assert again.preprocess == PRESETS["unit"]
+    assert again.preprocess == sized(PRESETS["unit"], (3, 16, 16))
     assert again.input_shape == net.input_shape
     kept = store.read(tmp_path / "kept/receipt.npz")
     assert isinstance(kept, Receipt)

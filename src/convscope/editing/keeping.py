@@ -12,6 +12,7 @@ from safetensors.torch import save_model
 
 from convscope import store
 from convscope.errors import StoreError
+from convscope.images import sized
 from convscope.network import Network
 from convscope.results import Receipt
 
@@ -31,8 +32,9 @@ def keep(net: Network, receipt: Receipt, folder: str | Path) -> str:
     part = folder / "weights.safetensors.part"
     save_model(net.module, str(part))
     part.replace(folder / "weights.safetensors")
-    prepared = None if net.preprocess is None else json.dumps(net.preprocess.to_dict(), indent=2) + "\n"
-    _text(folder / "preprocess.json", prepared)
+    images = net.preprocess is not None and len(net.input_shape) == 4
+    prepared = sized(net.preprocess, net.input_shape[1:]) if images else net.preprocess  # type: ignore[arg-type]
+    _text(folder / "preprocess.json", None if prepared is None else json.dumps(prepared.to_dict(), indent=2) + "\n")
     _text(folder / "classes.txt", "\n".join(net.classes) + "\n" if net.classes else None)
     store.write(receipt, folder / "receipt.npz")
     _text(file, receipt.source)
