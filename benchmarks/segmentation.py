@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
 import convscope as cs
@@ -38,6 +38,7 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "mirror": ("mirror", {}),
 }
 PALETTE = np.array([[38, 38, 38], [228, 87, 70], [76, 146, 230], [247, 197, 72], [112, 200, 110]], np.uint8)
+HEADER = 22  # px
 PREPARED = PRESETS["signed"]
 
 
@@ -94,14 +95,20 @@ def kept(folder: Path | None, seed: int, way: str, sets: tuple[Labelled, Labelle
         return dict(held)
 
 
-def painted(data: Labelled, masks: list[np.ndarray], which: list[int]) -> Image.Image:
-    """A row a scene: image, truth, then one mask a network."""
+def painted(data: Labelled, masks: dict[str, np.ndarray], which: list[int]) -> Image.Image:
+    """A row a scene: image, truth, then one mask a network, under its name."""
     rows = []
     for i in which:
-        tiles = [data.pixels[i], PALETTE[data.labels[i]], *(PALETTE[m[i]] for m in masks)]
+        tiles = [data.pixels[i], PALETTE[data.labels[i]], *(PALETTE[m[i]] for m in masks.values())]
         rows.append(np.concatenate([np.pad(t, ((2, 2), (2, 2), (0, 0)), constant_values=255) for t in tiles], 1))
-    image = Image.fromarray(np.concatenate(rows, 0))
-    return image.resize((2 * image.width, 2 * image.height), Image.Resampling.NEAREST)
+    tiles = Image.fromarray(np.concatenate(rows, 0))
+    image = Image.new("RGB", (2 * tiles.width, 2 * tiles.height + HEADER), "white")
+    image.paste(tiles.resize((2 * tiles.width, 2 * tiles.height), Image.Resampling.NEAREST), (0, HEADER))
+    names = ["image", "truth", *masks]
+    for at, name in enumerate(names):
+        place = ((at + 0.5) * image.width / len(names), HEADER / 2)
+        ImageDraw.Draw(image).text(place, name, "black", ImageFont.load_default(13), anchor="mm")
+    return image
 
 
 def main() -> None:
@@ -119,10 +126,10 @@ def main() -> None:
     for cell in (32, 16, 8):
         whole, edges = enlarging_alone(sets[1], cell)
         print(f"| true labels over {cell} px, enlarged | | | {whole:.3f} | {edges:.3f} |", flush=True)
-    masks: list[np.ndarray] = []
+    masks: dict[str, np.ndarray] = {}
     for way in asked.ways:
         found = [kept(asked.keep, seed, way, sets, asked.epochs) for seed in asked.seeds]
-        masks.append(found[0]["masks"])
+        masks[way] = found[0]["masks"]
         iou, near = (np.array([r[key] for r in found]) for key in ("iou", "near"))
         spent = np.mean([r["seconds"] for r in found])
         classes = " ".join(f"{n} {v:.2f}" for n, v in zip(sets[1].classes, iou.mean(0), strict=False))
