@@ -55,12 +55,12 @@ class Unpool(nn.Module):
 class ConvTransposeLike(nn.ConvTranspose2d):
     """A transposed convolution whose result has the height and width of `like`, whichever sizes its convolution rounds."""
 
-    def forward(self, x, like):
-        w, b = self.weight, self.bias
+    def forward(self, x, like):  # type: ignore[override]
+        w, b, pad = self.weight, self.bias, tuple(int(n) for n in self.padding)
         least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in
-                 zip(x.shape[2:], self.stride, self.padding, self.dilation, self.kernel_size, strict=True)]
+                 zip(x.shape[2:], self.stride, pad, self.dilation, self.kernel_size, strict=True)]
         more = [max(0, n - m) for n, m in zip(like.shape[2:], least, strict=True)]
-        y = torch.nn.functional.conv_transpose2d(x, w, b, self.stride, self.padding, more, self.groups, self.dilation)
+        y = torch.nn.functional.conv_transpose2d(x, w, b, self.stride, pad, more, self.groups, self.dilation)
         return y[..., : like.shape[2], : like.shape[3]]
 
 
