@@ -37,7 +37,7 @@ class Reorder(nn.Module):
 
 
 class Unpool(nn.Module):
-    """Each value put back where its maximum stood, zeros elsewhere. Where several meet: 'add', or 'overwrite' by the last."""
+    """Each value put back where its maximum stood, zeros elsewhere. Where several meet: 'add', or the last: 'overwrite'."""
 
     def __init__(self, overlap="add"):
         super().__init__()
