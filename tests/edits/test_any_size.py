@@ -1,6 +1,7 @@
 """One answer for an image of any size: by adaptive pooling with the old weights, by a pyramid with a new dense layer.
 
-Turns red: in `editing/ending.py`, `nn.AdaptiveMaxPool2d(n)` → `nn.AdaptiveAvgPool2d(n)`; or drop the permutation behind the
+Turns red: in `editing/any_size/ending.py`, `nn.AdaptiveMaxPool2d(n)` → `nn.AdaptiveAvgPool2d(n)`; or drop the
+permutation behind the
 pooling of a channels-last map.
 """
 

@@ -1,6 +1,7 @@
 """Fully convolutional copies against the networks that they come from, and against a loop over windows.
 
-Turns red: in `editing/heads.py`, drop `.permute(0, …)` of `placed`: the weights of a flattened channels-last map then meet
+Turns red: in `editing/any_size/heads.py`, drop `.permute(0, …)` of `placed`: the weights of a flattened channels-last
+map then meet
 other places; or in `_pooled`, `stride = 1` → `stride = kernel`.
 """
 

@@ -1,6 +1,7 @@
 """Dense copies against a loop over all windows, one pixel apart.
 
-Turns red: in `editing/dilating.py`, `d[0] * stride[0]` → `d[0]` at the end of `_window`; or drop `self._cut(answer, …)`.
+Turns red: in `editing/any_size/dilating.py`, `d[0] * stride[0]` → `d[0]` at the end of `_window`; or drop
+`self._cut(answer, …)`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A segmenter on a classifier's maps: against one written out by hand, on odd sizes, aligned, frozen, kept and opened.
 
-Turns red: in `edits/segment.py`, `(ratio - 1) / 2` -> `ratio / 2` (half a pixel too far); in `editing/encoder.py`,
+Turns red: in `edits/segment.py`, `(ratio - 1) / 2` -> `ratio / 2` (half a pixel too far); in `editing/backward/encoder.py`,
 `group[0] if pooled` -> `group[-1] if pooled` (another map than the pooled one).
 """
 

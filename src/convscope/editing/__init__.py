@@ -8,6 +8,9 @@ parts.py      the few modules that torch does not have; their source travels in 
 receipt.py    before, after, and the drift of the answers on the user's images
 keeping.py    a folder: network.py, weights.safetensors, preprocess.json, classes.txt, receipt.npz
 
+any_size/     what frees a classifier from its image size          units/     channels followed; layers and units away and in
+backward/     values sent back through every call                  weights/   filters made, joined, frozen
+
 An edit (a leaf of `edits/`) is called as `edit(draft, given)` and changes the draft. The user's network is never touched.
 """
 

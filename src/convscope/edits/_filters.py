@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope.editing import Draft, Given, banks, starting, unlabelled
-from convscope.editing.freezing import sources
+from convscope.editing import Draft, Given
+from convscope.editing.weights import banks, starting, unlabelled
+from convscope.editing.weights.freezing import sources
 from convscope.errors import UsageError
 
 

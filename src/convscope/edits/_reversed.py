@@ -21,10 +21,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.fx import Node
 
-from convscope.editing import Draft, kinds, parts
-from convscope.editing.derivatives import arguments
-from convscope.editing.encoder import ancestors, is_map, live, necks
-from convscope.editing.kinds import base
+from convscope.editing import Draft, parts
+from convscope.editing.any_size import kinds
+from convscope.editing.any_size.kinds import base
+from convscope.editing.backward.derivatives import arguments
+from convscope.editing.backward.encoder import ancestors, is_map, live, necks
 from convscope.editing.modules import constructor
 from convscope.errors import UsageError
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convscope.editing import Draft, Given
-from convscope.editing.ending import Ending
-from convscope.editing.freeing import larger
+from convscope.editing.any_size.ending import Ending
+from convscope.editing.any_size.freeing import larger
 from convscope.errors import UsageError
 from convscope.fields import param, validate
 

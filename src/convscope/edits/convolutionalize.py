@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convscope.editing import Draft, Given
-from convscope.editing.freeing import Walk, larger
-from convscope.editing.padding import padded, told
+from convscope.editing.any_size.freeing import Walk, larger
+from convscope.editing.any_size.padding import padded, told
 from convscope.errors import UsageError
 from convscope.fields import param, validate
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 
 from convscope.editing import Draft, Given
-from convscope.editing.dilating import Dilating
-from convscope.editing.freeing import Walk
-from convscope.editing.padding import told
+from convscope.editing.any_size.dilating import Dilating
+from convscope.editing.any_size.freeing import Walk
+from convscope.editing.any_size.padding import told
 from convscope.errors import UsageError
 from convscope.fields import param, validate
 

@@ -16,8 +16,8 @@ from torch import nn
 from torch.fx import Node
 
 from convscope.editing import Draft, Given
-from convscope.editing.folding import LINEAR, NORMS, Folded, folded
 from convscope.editing.modules import constructor
+from convscope.editing.weights.folding import LINEAR, NORMS, Folded, folded
 from convscope.errors import UsageError
 from convscope.fields import param, validate
 

@@ -14,10 +14,10 @@ from torch import nn
 from torch.fx import Node
 
 from convscope.editing import Draft, Given
-from convscope.editing.fits import joiner, times
-from convscope.editing.measuring import moments
 from convscope.editing.modules import constructor
-from convscope.editing.shortcuts import shortcut
+from convscope.editing.units.fits import joiner, times
+from convscope.editing.units.measuring import moments
+from convscope.editing.units.shortcuts import shortcut
 from convscope.errors import ShapeError, UsageError
 from convscope.fields import param, validate
 

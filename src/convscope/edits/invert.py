@@ -19,7 +19,7 @@ from torch.fx import Interpreter, Node
 
 from convscope import addresses
 from convscope.editing import Draft, Given
-from convscope.editing.backwards import Backwards, ways
+from convscope.editing.backward.backwards import Backwards, ways
 from convscope.editing.given import MOST
 from convscope.errors import UsageError
 from convscope.fields import param, validate

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convscope.editing import Draft, Given
-from convscope.editing.encoder import last_map
+from convscope.editing.backward.encoder import last_map
 from convscope.edits._reversed import Reversed
 from convscope.fields import param, validate
 

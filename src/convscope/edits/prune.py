@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from convscope.editing import Draft, Given, moving, scoring
-from convscope.editing.channels import Channels
+from convscope.editing import Draft, Given
+from convscope.editing.units import moving, scoring
+from convscope.editing.units.channels import Channels
 from convscope.errors import UsageError
 from convscope.fields import param, validate
 

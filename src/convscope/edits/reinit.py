@@ -2,7 +2,7 @@
 
     he           w ~ N(0, g²/fan_in)              glorot   w ~ N(0, 2 g²/(fan_in + fan_out))        g: gain for what follows
     orthogonal   W Wᵀ = g² I (or Wᵀ W)            lsuv     orthogonal, then w ← w/std(output), layer by layer, on the images
-    gabor, sobel, kmeans, autoencoder             banks of filters: editing/banks.py, editing/unlabelled.py
+    gabor, sobel, kmeans, autoencoder             banks of filters: editing/weights/banks.py, editing/weights/unlabelled.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from convscope.editing import Draft, Given, starting
+from convscope.editing import Draft, Given
+from convscope.editing.weights import starting
 from convscope.edits._filters import fill
 from convscope.errors import UsageError
 from convscope.fields import param, validate

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from convscope.editing import Draft, Given, moving
-from convscope.editing.channels import Channels
-from convscope.editing.cutting import Cut, proposal
-from convscope.editing.fits import times
+from convscope.editing import Draft, Given
 from convscope.editing.sizes import Parting
+from convscope.editing.units import moving
+from convscope.editing.units.channels import Channels
+from convscope.editing.units.cutting import Cut, proposal
+from convscope.editing.units.fits import times
 from convscope.errors import ShapeError, UnknownName, UsageError
 from convscope.fields import param, validate
 

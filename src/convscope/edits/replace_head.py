@@ -12,8 +12,9 @@ from typing import Any
 from torch import nn
 from torch.fx import Node
 
-from convscope.editing import Draft, Given, freezing
+from convscope.editing import Draft, Given
 from convscope.editing.modules import constructor
+from convscope.editing.weights import freezing
 from convscope.errors import ShapeError, UsageError
 from convscope.fields import param, validate
 

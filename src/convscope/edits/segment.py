@@ -15,7 +15,7 @@ from torch import nn
 from torch.fx import Node
 
 from convscope.editing import Draft, Given, parts
-from convscope.editing.encoder import Level, last_map, levels
+from convscope.editing.backward.encoder import Level, last_map, levels
 from convscope.editing.modules import constructor
 from convscope.errors import UsageError
 from convscope.fields import param, validate

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from convscope.editing import Draft, Given, moving
-from convscope.editing.channels import Channels
-from convscope.editing.ways import Labels
+from convscope.editing import Draft, Given
+from convscope.editing.units import moving
+from convscope.editing.units.channels import Channels
+from convscope.editing.units.ways import Labels
 from convscope.errors import UsageError
 from convscope.fields import param, validate
 

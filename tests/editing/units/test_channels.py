@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.editing import Draft
-from convscope.editing.channels import Channels
+from convscope.editing.units.channels import Channels
 from convscope.errors import UsageError
 from convscope.network import Network
 from tests.nets import NETS

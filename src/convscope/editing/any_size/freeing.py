@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from convscope.editing import kinds, parts
+from convscope.editing import parts
+from convscope.editing.any_size import kinds
+from convscope.editing.any_size.forms import IMAGE, LAST, Axis, Form, Unclear
+from convscope.editing.any_size.heads import Heads
+from convscope.editing.any_size.inner import inner_pools
+from convscope.editing.any_size.staying import Staying
 from convscope.editing.draft import Draft
-from convscope.editing.forms import IMAGE, LAST, Axis, Form, Unclear
-from convscope.editing.heads import Heads
-from convscope.editing.inner import inner_pools
-from convscope.editing.staying import Staying
 from convscope.errors import ShapeError, UsageError
 
 

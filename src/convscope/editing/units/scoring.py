@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from convscope.editing.channels import Channels
+from convscope.editing.units.channels import Channels
 
 Batches = list[tuple[Tensor, Tensor]]  # images (B, C, H, W), labels (B,), −1 unknown
 Report = Callable[[int, int, str], None]

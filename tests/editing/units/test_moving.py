@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from convscope import registry
-from convscope.editing import Draft, moving
-from convscope.editing.channels import Channels
-from convscope.editing.ways import Use
+from convscope.editing import Draft
+from convscope.editing.units import moving
+from convscope.editing.units.channels import Channels
+from convscope.editing.units.ways import Use
 from convscope.errors import UsageError
 from convscope.network import Network
 from tests.nets import NETS

@@ -23,8 +23,8 @@ from torch import nn
 from torch.fx import Node
 
 from convscope.editing import parts
+from convscope.editing.backward.derivatives import ADAPTIVE, AVERAGES, MADE, NONLINEAR, SLOPES, WITH_SWITCHES, arguments
 from convscope.editing.calls import call_text
-from convscope.editing.derivatives import ADAPTIVE, AVERAGES, MADE, NONLINEAR, SLOPES, WITH_SWITCHES, arguments
 from convscope.editing.draft import Draft
 from convscope.editing.modules import constructor
 from convscope.errors import UsageError

@@ -19,12 +19,13 @@ import numpy as np
 from torch import nn
 from torch.fx import Node
 
-from convscope.editing import moving, parts
-from convscope.editing.channels import Channels
+from convscope.editing import parts
 from convscope.editing.draft import Draft
-from convscope.editing.fits import fitting, joiner, times
-from convscope.editing.moving import Moved
 from convscope.editing.sizes import Parting, said
+from convscope.editing.units import moving
+from convscope.editing.units.channels import Channels
+from convscope.editing.units.fits import fitting, joiner, times
+from convscope.editing.units.moving import Moved
 from convscope.errors import ConvscopeError, ShapeError, UsageError, unknown
 
 _MANY = 200  # repairs of maps: more would be no repair

@@ -12,11 +12,12 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from convscope.editing import kinds, parts
+from convscope.editing import parts
+from convscope.editing.any_size import kinds
+from convscope.editing.any_size.forms import IMAGE, Form
+from convscope.editing.any_size.freeing import Walk
+from convscope.editing.any_size.inner import pools_whole
 from convscope.editing.draft import Draft
-from convscope.editing.forms import IMAGE, Form
-from convscope.editing.freeing import Walk
-from convscope.editing.inner import pools_whole
 
 
 class Ending(Walk):

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
-from convscope.editing import kinds
-from convscope.editing.forms import IMAGE, LAST, Atom, Form
+from convscope.editing.any_size import kinds
+from convscope.editing.any_size.forms import IMAGE, LAST, Atom, Form
+from convscope.editing.any_size.padding import pair
 from convscope.editing.modules import constructor
-from convscope.editing.padding import pair
 
 if TYPE_CHECKING:
-    from convscope.editing.freeing import Walk
+    from convscope.editing.any_size.freeing import Walk
 
 _POOLS: dict[str, str] = {"mean": "mean", "sum": "sum", "amax": "maximum", "amin": "minimum"}
 

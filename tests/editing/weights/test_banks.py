@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import convolve1d
 
-from convscope.editing import banks
+from convscope.editing.weights import banks
 from convscope.errors import UsageError
 
 

@@ -29,7 +29,7 @@ from convscope.editing import parts
 from convscope.editing.calls import target_name
 from convscope.editing.draft import Draft
 from convscope.editing.sizes import said
-from convscope.editing.ways import Labels, Setting, Use, Way
+from convscope.editing.units.ways import Labels, Setting, Use, Way
 from convscope.errors import UsageError
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

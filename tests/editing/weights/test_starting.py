@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.editing import Draft, starting
+from convscope.editing import Draft
+from convscope.editing.weights import starting
 from convscope.network import Network
 from tests.nets import NETS
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from convscope.editing import parts
 from convscope.editing.draft import Draft
-from convscope.editing.fits import fitting, joiner, times
+from convscope.editing.units.fits import fitting, joiner, times
 from convscope.errors import ShapeError, UsageError
 
 

@@ -1,6 +1,7 @@
 """Two layers as one: by hand, over random sizes, its lines of PyTorch too; and the reason where it would differ.
 
-Turns red: in `editing/folding.py`, `(norm.running_var.double() + norm.eps).rsqrt()` -> `norm.running_var.double().rsqrt()`;
+Turns red: in `editing/weights/folding.py`, `(norm.running_var.double() + norm.eps).rsqrt()` ->
+`norm.running_var.double().rsqrt()`;
 or drop the check `pads(b) and b.padding_mode == "zeros"` of the norm before a convolution.
 """
 
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from convscope.editing.folding import Folded, folded
+from convscope.editing.weights.folding import Folded, folded
 
 
 def live(*layers: nn.Module) -> nn.Sequential:

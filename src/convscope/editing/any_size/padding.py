@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch.fx import Node
 
-from convscope.editing import kinds
+from convscope.editing.any_size import kinds
 from convscope.editing.draft import Draft
 from convscope.errors import UsageError
 

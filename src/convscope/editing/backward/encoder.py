@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from torch import nn
 from torch.fx import Node
 
+from convscope.editing.any_size.kinds import ADAPTIVE, DENSE, RESHAPES, SUMS, base
 from convscope.editing.draft import Draft
-from convscope.editing.kinds import ADAPTIVE, DENSE, RESHAPES, SUMS, base
 from convscope.errors import UsageError
 from convscope.geometry import Field
 

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from convscope.editing import Draft, moving, scoring
-from convscope.editing.channels import Channels
+from convscope.editing import Draft
+from convscope.editing.units import moving, scoring
+from convscope.editing.units.channels import Channels
 from convscope.network import Network
 from tests.nets import NETS
 

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 from convscope.editing.calls import target_name
-from convscope.editing.channels import Channels
 from convscope.editing.draft import Draft
 from convscope.editing.sizes import said
-from convscope.editing.ways import Labels, Use
+from convscope.editing.units.channels import Channels
+from convscope.editing.units.ways import Labels, Use
 from convscope.errors import UsageError
 
 _ONES = ("running_var",)  # a new entry of these is 1, as in a fresh batch norm; of all others 0

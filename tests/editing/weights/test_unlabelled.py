@@ -12,7 +12,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from convscope.editing import unlabelled
+from convscope.editing.weights import unlabelled
 from convscope.errors import UsageError
 
 

@@ -1,6 +1,7 @@
 """Every call backwards equals autograd's vector–Jacobian product in float64, to 1e-10; the other readings by hand.
 
-Turns red: in `editing/backwards.py`, `(size + 2 * p - span - 1) % s` -> `0`; in `_window(node, ratio, (behind, before), …)`
+Turns red: in `editing/backward/backwards.py`, `(size + 2 * p - span - 1) % s` -> `0`; in `_window(node, ratio,
+(behind, before), …)`
 swap the two; in `editing/parts.py`, `scatter_add(2, at, values)` -> `scatter(2, at, values)`.
 """
 
@@ -19,8 +20,8 @@ from torch.fx import Interpreter, Node
 
 import convscope as cs
 from convscope.editing import Draft, parts
-from convscope.editing.backwards import Backwards, ways
-from convscope.editing.derivatives import SLOPES
+from convscope.editing.backward.backwards import Backwards, ways
+from convscope.editing.backward.derivatives import SLOPES
 from convscope.errors import UsageError
 from convscope.network import Network
 from tests.nets import NETS

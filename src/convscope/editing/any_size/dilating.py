@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.fx import Node
 
-from convscope.editing import kinds, parts
+from convscope.editing import parts
+from convscope.editing.any_size import kinds
+from convscope.editing.any_size.forms import IMAGE
+from convscope.editing.any_size.padding import kernel_size, padding, pair
 from convscope.editing.draft import Draft
-from convscope.editing.forms import IMAGE
-from convscope.editing.padding import kernel_size, padding, pair
 from convscope.errors import UsageError
 
 Two = tuple[int, int]

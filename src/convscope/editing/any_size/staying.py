@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch.fx import Node
 
-from convscope.editing import kinds, parts
-from convscope.editing.forms import IMAGE, Form
+from convscope.editing import parts
+from convscope.editing.any_size import kinds
+from convscope.editing.any_size.forms import IMAGE, Form
 
 if TYPE_CHECKING:
-    from convscope.editing.freeing import Walk
+    from convscope.editing.any_size.freeing import Walk
 
 
 class Staying:
