@@ -88,7 +88,7 @@ def tensor_arguments(node: Node) -> tuple[list[Node | None], dict[str, Any]]:
     schema = getattr(node.target, "_schema", None)
     if schema is None:
         return [a for a in node.args if isinstance(a, Node)], {}
-    named = {a.name: value for a, value in zip(schema.arguments, node.args, strict=False)}
+    named: dict[str, Any] = {a.name: value for a, value in zip(schema.arguments, node.args, strict=False)}
     named |= {a.name: node.kwargs[a.name] for a in schema.arguments if a.name in node.kwargs}
     tensors: list[Node | None] = []
     settings: dict[str, Any] = {}
