@@ -16,6 +16,7 @@ from convscope.editing.given import MOST, Given
 from convscope.network import Network, shape_text
 from convscope.results import Layer, Receipt, Size
 
+NONE = "none"
 ALIKE = 1e-12  # a spread of outputs below which a relative drift would divide by nothing
 
 
@@ -61,12 +62,16 @@ def rows_of(before: Network, after: Network) -> dict[str, Any]:
             order.insert(at + 1, address)
     cells = [(a, _cell(old.get(a)), _cell(new.get(a))) for a in order]
     told = [c for c in cells if c[1] != c[2]]
+    for cell in [c for c in told if c[1] == NONE]:  # a plain call keeps no path: se.mul and mul are the same layer
+        renamed = next((c for c in told if c[2] == NONE and c[1] == cell[2] and c[0].endswith(f".{cell[0]}")), None)
+        if renamed is not None:
+            told = [c for c in told if c not in (cell, renamed)]
     return {name: np.array([c[i] for c in told], dtype=str) for i, name in enumerate(("layer", "before", "after"))}
 
 
 def _cell(layer: Layer | None) -> str:
     if layer is None:
-        return "none"
+        return NONE
     settings = layer.settings
     kernel = f" {'×'.join(map(str, settings['kernel_size']))}" if "kernel_size" in settings else ""
     counted = f", {layer.parameters:,} parameters" if layer.parameters else ""

@@ -19,7 +19,7 @@ from convscope.editing.draft import Draft
 from convscope.errors import UsageError
 from convscope.geometry import Field
 
-_HEADS = RESHAPES | ADAPTIVE | DENSE | SUMS
+_HEADS = RESHAPES | ADAPTIVE | DENSE | SUMS | {"permute", "transpose"}  # axes change places before they are flattened
 _POOLS = {"MaxPool2d", "AvgPool2d", "max_pool2d", "avg_pool2d"}
 
 
@@ -42,8 +42,8 @@ class Level:
 
 
 def live(node: Node) -> list[Node]:
-    """The values that a call reads, its weights left out."""
-    return [a for a in node.all_input_nodes if a.op != "get_attr"]
+    """The values that a call reads, weights and bare sizes left out."""
+    return [a for a in node.all_input_nodes if a.op != "get_attr" and (a.op == "placeholder" or a.meta.get("shape"))]
 
 
 def ancestors(draft: Draft, end: Node) -> list[Node]:
@@ -96,7 +96,7 @@ def is_map(draft: Draft, node: Node) -> bool:
 
 
 def _first(draft: Draft) -> str:
-    node = draft.nodes[0]
+    node = next(n for n in draft.nodes if n.meta.get("shape"))
     size = node.meta.get("shape")
     shown = "×".join(map(str, size[1:])) if size and isinstance(size[0], int) else "several values"
     return f"its first layer, {draft.address(node)}, gives {shown}"
