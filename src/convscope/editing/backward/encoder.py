@@ -43,7 +43,7 @@ class Level:
 
 def live(node: Node) -> list[Node]:
     """The values that a call reads, weights and bare sizes left out."""
-    return [a for a in node.all_input_nodes if a.op != "get_attr" and (a.op == "placeholder" or a.meta.get("shape"))]
+    return [a for a in node.all_input_nodes if a.op != "get_attr" and "sym_size" not in str(a.target)]
 
 
 def ancestors(draft: Draft, end: Node) -> list[Node]:
