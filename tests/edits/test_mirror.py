@@ -177,7 +177,7 @@ def test_what_has_no_mirror_is_named_with_the_end_that_would_work() -> None:
         cs.edit(net, "mirror")
     assert cs.edit(net, "mirror", upto="conv")[1].after.output == (3, 8, 8)
     model, x = NETS["rows_lstm"]()
-    with pytest.raises(UsageError, match=r"a mirror of .* nothing stands for it in reverse; it reads x; no map comes before"):
+    with pytest.raises(UsageError, match=r"a mirror of .* nothing stands for it in reverse; it reads x; no map comes"):
         cs.edit(cs.open(model, example=x), "mirror")
     with pytest.raises(UsageError, match=r"has no maps before its head; its first layer, 0, gives 192; say where"):
         cs.edit(cs.open(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), example=(3, 8, 8)), "mirror")
