@@ -271,8 +271,8 @@ class _Job:
         steps, epochs = ({k: np.array(v, np.int64 if k in whole else np.float64) for k, v in d.items()}
                          for d in (self.steps, self.epochs))
         about = {"images": len(self.examples), "held_out_images": 0 if self.held_out is None else len(self.held_out),
-                 "parameters": sum(self.parameters[name].size for name in self.box.learned), "processes": 1,
-                 "engine": "numpy", "precision": str(self.dtype)}
+                 "parameters": sum(self.parameters[name].size for name in self.box.learned), "frozen_parameters": 0,
+                 "processes": 1, "engine": "numpy", "precision": str(self.dtype)}
         origin = Origin(repr(self.settings), self.box.name, self.examples.fingerprint, self.settings.seed,
                         {"convscope": __version__, "numpy": np.__version__})
         return Run(origin=origin, steps=steps, epochs=epochs, settings=dataclasses.asdict(self.settings) | about,

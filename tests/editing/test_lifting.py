@@ -1,7 +1,7 @@
 """A network taken apart and written out is the same network: answers, names, layers, and both modes.
 
-Mutations that turn it red: in `lifting.py`, `self._written(node.args[0], call)` left out (in-place operations are lost where
-their input is read again); in `modules.py`, `nn.Dropout(a["p"])` -> `nn.Dropout(0.5)`.
+Mutation that turns it red: in `modules.py`, `nn.Dropout(a["p"])` -> `nn.Dropout(0.5)`. (`lifting._written` is not covered:
+torch's own tracing already reads what was written in place by its last name.)
 """
 
 from __future__ import annotations
