@@ -8,10 +8,7 @@ checkpoint written before the epoch is recorded · images counted as an integer 
 from __future__ import annotations
 
 import math
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +22,7 @@ from convscope.errors import DataError, ShapeError, UsageError
 from convscope.fit import FitSettings, evaluate, fit
 from convscope.images import PRESETS
 from convscope.recipe import rate_at
+from tests.torchrun import run_by_two
 
 DIGITS = open_collection("digits")
 FEW = DIGITS.take(range(160))
@@ -304,13 +302,7 @@ def case(name: str, seed: int = 0) -> tuple[nn.Module, Collection, FitSettings]:
 
 def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     """155 images in batches of 51: parts of 26 and 25, and a last batch of 2. Process 1 starts from other weights."""
-    (tmp_path / "two.py").write_text(TWO)
-    root = Path(__file__).parents[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               str(tmp_path / "two.py"), str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    run_by_two(TWO, tmp_path)
     for name in CASES:
         found = torch.load(tmp_path / f"{name}-1.pt", weights_only=True)
         kept = torch.load(tmp_path / f"{name}.pt", weights_only=True)["model"]

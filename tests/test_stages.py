@@ -6,9 +6,6 @@ multiplied · batch norm of frozen parts left in training · stages left out of 
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +18,7 @@ from convscope.errors import UnknownName, UsageError
 from convscope.fit import FitSettings, fit
 from convscope.stages import Plan
 from tests.test_fit import DIGITS, FEW, UNIT, same, state
+from tests.torchrun import run_by_two
 
 STAGED = FitSettings(batch_size=40, optimizer="sgd", rate=0.1, momentum=0.9, weight_decay=0.1, stages="fc:1,mid:1,all:1",
                      old_rate=0.1)
@@ -146,13 +144,7 @@ class Flat(Small):
 
 @pytest.mark.slow
 def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
-    (tmp_path / "two.py").write_text(TWO)
-    root = Path(__file__).parents[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               str(tmp_path / "two.py"), str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    run_by_two(TWO, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert same(first, second)
     model = Flat()

@@ -6,7 +6,6 @@ Mutations that turn it red: in `shortcuts.py`, `nn.init.zeros_(made.weight)` -> 
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,10 @@ from convscope.data import open_collection
 from convscope.editing import NOTHING, Draft, Given, keeping
 from convscope.edits.insert import Insert
 from convscope.errors import ShapeError, UsageError
-from convscope.network import Network
+from tests.contracts.leaves import opened
 from tests.contracts.studies import collection
-from tests.nets import NETS
+from tests.edits.drafts import whole
 from tests.traces import unchanged
-
-
-@functools.cache
-def net(name: str) -> tuple[nn.Module, torch.Tensor, Network]:
-    model, x = NETS[name]()
-    return model, x, Network.open(model, x, name)
-
-
-@functools.cache
-def whole(name: str) -> Draft:
-    return Draft.of(net(name)[2])
 
 
 def images() -> Given:
@@ -67,7 +55,7 @@ def more(name: str, given: Given = NOTHING, seed: int = 0, **how: Any) -> Draft:
      "shortcut from fc1 (10) to fc2 (5): a dense layer, at first 0"),
 ])
 def test_the_answers_stay(name: str, how: dict[str, Any], said: str) -> None:
-    _, x, old = net(name)
+    _, x, old = opened(name)
     draft = more(name, **how)
     assert draft.changes == [said]
     assert torch.allclose(draft.run(x), old.run(x).output, atol=1e-5)
@@ -75,7 +63,7 @@ def test_the_answers_stay(name: str, how: dict[str, Any], said: str) -> None:
 
 
 def test_batch_norm_measures_the_images_and_undoes_itself() -> None:
-    _, x, old = net("plain")
+    _, x, old = opened("plain")
     given = images()
     draft = more("plain", given, what="batch-norm", after="conv1")
     made = draft.module(draft["conv1_batch_norm"])
@@ -92,7 +80,7 @@ def test_batch_norm_measures_the_images_and_undoes_itself() -> None:
 
 
 def test_a_narrow_bottleneck_keeps_principal_components() -> None:
-    _, _, old = net("plain")
+    _, _, old = opened("plain")
     given = images()
     draft = more("plain", given, what="bottleneck", after="conv1", width=3)
     batch = torch.cat(list(given.batches(old)))
@@ -136,7 +124,7 @@ def test_what_cannot_be_put_in_is_said() -> None:
 
 
 def test_it_is_kept_opened_and_trained(tmp_path: Path) -> None:
-    model, x, old = net("plain")
+    model, x, old = opened("plain")
     with unchanged(model, x):
         edited, receipt = actions.edit(old, "insert", what="dropout", after="relu3", rate=0.4)
     assert receipt.code == "model.relu3 = nn.Sequential(model.relu3, nn.Dropout(p=0.4))"

@@ -6,14 +6,12 @@ Mutations that turn it red: in `prune.py`, `key=lambda c: (ranked[c], c)` -> `(-
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from convscope import actions
 from convscope.data import open_collection
@@ -21,24 +19,15 @@ from convscope.editing import NOTHING, Draft, Given, keeping
 from convscope.edits.prune import Prune
 from convscope.errors import UsageError
 from convscope.network import Network
+from tests.contracts.leaves import opened
 from tests.contracts.studies import collection
+from tests.edits.drafts import whole
 from tests.nets import NETS
 from tests.traces import unchanged
 
 
-@functools.cache
-def net(name: str) -> tuple[nn.Module, torch.Tensor, Network]:
-    model, x = NETS[name]()
-    return model, x, Network.open(model, x, name)
-
-
-@functools.cache
-def whole(name: str) -> Draft:
-    return Draft.of(net(name)[2])
-
-
 def images(name: str = "plain") -> Given:
-    shape = net(name)[1].shape
+    shape = opened(name)[1].shape
     source = open_collection(collection(12, shape[2], shape[3], shape[1]))
     return Given(source, tuple(int(n) for n in source.labels))
 
@@ -107,7 +96,7 @@ def test_what_cannot_be_pruned_is_said() -> None:
 
 
 def test_it_is_kept_opened_and_can_be_stopped(tmp_path: Path) -> None:
-    model, x, old = net("residual")
+    model, x, old = opened("residual")
     seen: list[int] = []
 
     def stop(done: int, total: int, what: str) -> None:

@@ -6,7 +6,6 @@ larger map answers otherwise); `cost <= old * new` -> `cost > old * new` (the la
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import pytest
@@ -19,19 +18,9 @@ from convscope.editing import NOTHING, Draft, keeping
 from convscope.edits.remove import Remove
 from convscope.errors import ShapeError, UnknownName, UsageError
 from convscope.network import Network
-from tests.nets import NETS
+from tests.contracts.leaves import opened
+from tests.edits.drafts import whole
 from tests.traces import unchanged
-
-
-@functools.cache
-def net(name: str) -> tuple[nn.Module, torch.Tensor, Network]:
-    model, x = NETS[name]()
-    return model, x, Network.open(model, x, name)
-
-
-@functools.cache
-def whole(name: str) -> Draft:
-    return Draft.of(net(name)[2])
 
 
 def without(name: str, layer: str, **how: str) -> Draft:
@@ -41,7 +30,7 @@ def without(name: str, layer: str, **how: str) -> Draft:
 
 
 def test_units_go_as_if_nobody_read_them() -> None:
-    model, x, _ = net("plain")
+    model, x, _ = opened("plain")
     draft = without("plain", "conv2/5,7")
     m = draft.net.module
     assert m is not None
@@ -81,7 +70,7 @@ def test_the_smallest_repair_is_made_and_said(name: str, layer: str, said: str, 
         with pytest.raises(ShapeError, match=r"flatten cannot go; it turns 8×4×4 into the 128 numbers that are read after"):
             without(name, layer)
         return
-    _, x, old = net(name)
+    _, x, old = opened(name)
     draft = without(name, layer)
     assert said in draft.changes
     assert draft.run(x).shape == old.run(x).output.shape
@@ -91,7 +80,7 @@ def test_the_smallest_repair_is_made_and_said(name: str, layer: str, said: str, 
 
 
 def test_a_pooling_before_a_dense_layer_goes_by_rebuilding_it_and_an_average_without_loss() -> None:
-    _, x, old = net("residual")
+    _, x, old = opened("residual")
     draft = without("residual", "head.0")
     said = "8×8 instead of 1×1 values a channel: each weight shared out, head.2.weight 5×8 → 5×512; 2,520 new parameters"
     assert said in draft.changes
@@ -116,7 +105,7 @@ def test_without_repair_the_error_has_the_numbers_and_offers_the_repair() -> Non
 def test_what_joins_values_needs_a_word() -> None:
     with pytest.raises(UsageError, match=r"block1.add cannot be taken out as it is; it joins 2 values: block1.bn2, relu"):
         without("residual", "block1.add")
-    _, x, _ = net("residual")
+    _, x, _ = opened("residual")
     assert torch.isfinite(without("residual", "block1.add", on="relu").run(x)).all()
     with pytest.raises(UnknownName, match=r"no value that block1.add reads named 'bn1'; there are 2: 'block1.bn2', 'relu'"):
         without("residual", "block1.add", on="bn1")
@@ -143,7 +132,7 @@ def test_what_is_not_there_is_said() -> None:
 
 
 def test_it_is_kept_opened_and_traced(tmp_path: Path) -> None:
-    model, x, old = net("residual")
+    model, x, old = opened("residual")
     with unchanged(model):
         edited, receipt = actions.edit(old, "remove", layer="block1")
     assert receipt.code == "model.block1 = nn.Identity()"

@@ -6,7 +6,6 @@ Mutation that turns it red: in `widen.py`, `np.tril(seen, -1)` -> `np.tril(seen)
 from __future__ import annotations
 
 import copy
-import functools
 from pathlib import Path
 
 import pytest
@@ -17,20 +16,9 @@ from convscope import actions
 from convscope.editing import NOTHING, Draft, keeping
 from convscope.edits.widen import Widen
 from convscope.errors import UsageError
-from convscope.network import Network
-from tests.nets import NETS
+from tests.contracts.leaves import opened
+from tests.edits.drafts import whole
 from tests.traces import unchanged
-
-
-@functools.cache
-def net(name: str) -> tuple[nn.Module, torch.Tensor, Network]:
-    model, x = NETS[name]()
-    return model, x, Network.open(model, x, name)
-
-
-@functools.cache
-def whole(name: str) -> Draft:
-    return Draft.of(net(name)[2])
 
 
 def wide(name: str, layer: str, **how: float) -> Draft:
@@ -45,7 +33,7 @@ def wide(name: str, layer: str, **how: float) -> Draft:
     ("ceil_pool", "conv2", 16), ("norm_first", "conv3", 9),
 ])
 def test_the_answers_stay_at_every_width(name: str, layer: str, units: int) -> None:
-    model, x, old = net(name)
+    model, x, old = opened(name)
     with unchanged(model, x):
         draft = wide(name, layer, units=units)
     assert draft.shape(draft[layer])[0] == units
@@ -53,7 +41,7 @@ def test_the_answers_stay_at_every_width(name: str, layer: str, units: int) -> N
 
 
 def test_copies_are_alike_until_noise_is_added() -> None:
-    _, x, old = net("plain")
+    _, x, old = opened("plain")
     even, uneven = wide("plain", "conv2", units=16), wide("plain", "conv2", units=16, noise=0.01)
     rows = even.root.get_parameter("conv2.weight")
     assert len(torch.unique(rows.detach(), dim=0)) == 8
@@ -85,7 +73,7 @@ def test_what_cannot_be_widened_is_said() -> None:
 
 
 def test_it_is_kept_opened_and_its_code_does_the_same(tmp_path: Path) -> None:
-    model, x, old = net("residual")
+    model, x, old = opened("residual")
     edited, receipt = actions.edit(old, "widen", layer="block2.conv1", units=12)
     again = actions.open(keeping.keep(edited, receipt, tmp_path / "wide"))
     assert torch.equal(again.run(x).output, edited.run(x).output)
