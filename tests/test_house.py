@@ -66,6 +66,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "segmenting",
         "concepts",
         "dense",
+        "diagnosing",
         "editing",
         "incremental",
         "keys",
@@ -95,6 +96,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "atlas",
         "brushing",
         "comparing",
+        "diagnosis",
         "inverting",
         "judging",
         "mechanics_maps",
@@ -109,6 +111,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "cli_attributions",
         "cli_collections",
         "cli_comparisons",
+        "cli_doctor",
         "cli_edits",
         "cli_features",
         "cli_keys",
@@ -120,7 +123,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "__main__",
     ),
 )
-LEAVES = ("attributions", "features", "responses", "comparisons", "equivalences", "evaluations", "edits")
+LEAVES = ("attributions", "features", "responses", "comparisons", "equivalences", "evaluations", "edits", "checks")
 NO_TORCH = (*LEVELS[0], *LEVELS[1])
 DOORS = {name for name in LEVELS[5] if name != "__main__"}
 DOORS_MAY_IMPORT = {"actions", "draw", "registry", "fields", "results", "errors", *DOORS}

@@ -17,7 +17,7 @@ from convscope.errors import unknown
 
 ROOT = Path(__file__).parent
 # folders of methods: one class a file
-FAMILIES = ("attributions", "features", "responses", "comparisons", "equivalences", "evaluations", "edits")
+FAMILIES = ("attributions", "features", "responses", "comparisons", "equivalences", "evaluations", "edits", "checks")
 
 
 def names(family: str) -> tuple[str, ...]:

@@ -21,7 +21,11 @@ class Finding:
     evidence: dict[str, float | str] = field(default_factory=dict[str, "float | str"])
     cause: str = ""
     remedy: str = ""
-    proof: str = ""  # what was tried, and what would disprove it
+    proof: str = ""  # what was tried, and what came of it; empty: nothing was tried
+    fault: str = ""  # of training: its code in `diagnosing/faults.py`, 'O2'
+    code: str = ""  # the remedy as a change of the user's program: lines that begin with '-' and '+'
+    disproof: str = ""  # what would show that this is not the cause
+    confirmed: bool | None = None  # by a controlled run; None: not tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,7 @@ class Findings(Result):
     title: str
     findings: tuple[Finding, ...]
     checked: dict[str, NDArray[Any]] = field(default_factory=dict[str, Any])  # one row for each thing looked at
+    curves: dict[str, NDArray[Any]] = field(default_factory=dict[str, Any])  # (seeds, steps) loss: 'O2 control', 'O2 remedy'
     units: dict[str, str] = field(default_factory=dict[str, str])  # what a column of `checked` means
     notes: tuple[str, ...] = ()
 
@@ -45,6 +50,9 @@ class Run(Result):
     epochs: dict[str, NDArray[Any]]  # 'epoch', 'loss', 'accuracy', 'held_out_accuracy', 'seconds'
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
     notes: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()  # L: calls of the network in the order in which they ran, where they were watched
+    health: dict[str, NDArray[Any]] = field(default_factory=dict[str, Any])  # 'step' (T,); the others (L, T), NaN: not seen
+    loop: dict[str, Any] = field(default_factory=dict[str, Any])  # what the training loop was seen to do; plain values
 
 
 @dataclass(frozen=True)
