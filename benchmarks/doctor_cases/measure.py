@@ -1,0 +1,188 @@
+"""What does each case really do? `python -m benchmarks.doctor_cases.measure [ids or their beginnings] --seeds 2`.
+
+Trains the program as its user would (Keras `fit`, the case's own loop, or a plain torch loop of its loss and optimiser), and
+its repaired twin, and scores both on the training examples in evaluation mode:
+accuracy against the share of the largest class, or R² = 1 - sum (y - p)² / sum (y - mean y)² where targets are numbers.
+
+The symptom that follows: `raised` where training raises; `yes` for accuracy <= majority + .1 or < .6, R² < .3, a score that
+is not finite, or held-out accuracy (where the case holds out examples) below its own majority class; `weak` where the twin
+scores better by more than .03; else `no`. A loss that takes no target has no score: its first and last value are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks.doctor_cases import Case, Setup, cases
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One trained program: its scores, the score of the constant predictor, its loss at the first and last epoch, seconds."""
+
+    kind: str  # 'accuracy', 'R2', 'none' or 'raised'
+    score: float = float("nan")
+    constant: float = 0.0  # of the majority class; R² of the mean is 0
+    held_out: float | None = None
+    held_out_constant: float = 0.0
+    losses: tuple[float, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def text(self) -> str:
+        if self.kind == "raised":
+            return f"raised {self.error}"
+        ends = f"loss {self.losses[0]:.4g} > {self.losses[-1]:.4g}" if self.losses else ""
+        held = "" if self.held_out is None else f", held out {self.held_out:.3f}"
+        beside = f" (majority {self.constant:.3f})" if self.kind == "accuracy" else ""
+        return f"{self.kind} {self.score:.3f}{beside}{held}; {ends}; {self.seconds:.0f} s"
+
+
+def symptom(found: Measured, twin: Measured | None) -> str:
+    """The rule at the top of the file."""
+    if found.kind == "raised":
+        return "raised"
+    if found.kind == "none":
+        return "unknown"
+    if not np.isfinite(found.score) or not np.isfinite(found.losses).all():
+        return "yes"
+    if found.kind == "R2" and found.score < 0.3:
+        return "yes"
+    if found.kind == "accuracy" and (found.score <= found.constant + 0.1 or found.score < 0.6):
+        return "yes"
+    if found.held_out is not None and found.kind == "accuracy" and found.held_out < found.held_out_constant:
+        return "yes"
+    return "weak" if twin is not None and twin.score > found.score + 0.03 else "no"
+
+
+def batches(data: Any, size: int, order: torch.Tensor | None = None) -> Iterator[tuple[Any, Any]]:
+    """Pairs of a loader, or of arrays cut into batches, in the given order."""
+    if not isinstance(data, tuple | list):
+        yield from data
+        return
+    x, y = (torch.as_tensor(part) for part in data)
+    order = torch.arange(len(x)) if order is None else order
+    for rows in order.split(size):
+        yield x[rows], y[rows]
+
+
+def outputs_and_targets(setup: Setup, data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What the trained model says in evaluation mode, and what it should."""
+    if setup.loss is None:  # Keras
+        return np.asarray(setup.model.predict(data[0], verbose=0, batch_size=256)), np.asarray(data[1])
+    setup.model.eval()
+    with torch.no_grad():
+        pairs = [(setup.model(x), y) for x, y in batches(data, 256)]
+    return torch.cat([o for o, _ in pairs]).float().numpy(), torch.cat([y for _, y in pairs]).numpy()
+
+
+def score(outputs: np.ndarray, targets: np.ndarray, logits: bool) -> tuple[str, float, float]:
+    """('accuracy', of the outputs, of the largest class) or ('R2', of the outputs, 0)."""
+    if outputs.ndim == targets.ndim + 1 and outputs.shape[-1] == 1:
+        outputs = outputs[..., 0]
+    elif targets.ndim == outputs.ndim + 1 and targets.shape[-1] == 1:
+        targets = targets[..., 0]
+    if outputs.ndim == targets.ndim + 1:  # class indices against one output for each class
+        axis = -1 if logits is False and outputs.shape[:-1] == targets.shape else 1
+        return _accuracy(outputs.argmax(axis), targets)
+    whole = np.isin(targets, np.unique(targets)[:20]).all() and np.all(targets == np.rint(targets))
+    if outputs.shape == targets.shape and whole:
+        one_of_many = targets.ndim == 2 and targets.shape[1] > 1 and np.all(targets.sum(1) == 1) and targets.max() == 1
+        if one_of_many:
+            return _accuracy(outputs.argmax(1), targets.argmax(1))
+        if set(np.unique(targets)) <= {0, 1}:
+            return _accuracy(outputs > 0 if logits else np.rint(outputs), targets)
+    rest, spread = ((targets - outputs) ** 2).sum(), ((targets - targets.mean(0)) ** 2).sum()
+    return "R2", float(1 - rest / spread), 0.0
+
+
+def _accuracy(said: np.ndarray, right: np.ndarray) -> tuple[str, float, float]:
+    counts = np.unique(right, return_counts=True)[1]
+    return "accuracy", float((said == right).mean()), float(counts.max() / counts.sum())
+
+
+def _train(setup: Setup, seed: int) -> list[float]:
+    """The mean loss of every epoch; a case with a loop of its own has none."""
+    if setup.loop is not None:
+        setup.loop()
+        return []
+    if setup.loss is None:
+        x, y = setup.train
+        done = setup.model.fit(x, y, batch_size=setup.batch, epochs=setup.epochs, shuffle=setup.shuffle, verbose=0)
+        return [float(value) for value in done.history["loss"]]
+    generator, losses = torch.Generator().manual_seed(seed), []
+    for _ in range(setup.epochs):
+        setup.model.train()
+        order = torch.randperm(len(setup.train[0]), generator=generator) if _shuffled(setup) else None
+        losses.append(float(np.mean([_step(setup, x, y) for x, y in batches(setup.train, setup.batch, order)])))
+        if setup.scheduler is not None:
+            setup.scheduler.step()
+    return losses
+
+
+def _shuffled(setup: Setup) -> bool:
+    return setup.shuffle and isinstance(setup.train, tuple | list)
+
+
+def _step(setup: Setup, x: Any, y: Any) -> float:
+    setup.optimizer.zero_grad()
+    loss = setup.loss(setup.model(x), y)
+    loss.backward()
+    setup.optimizer.step()
+    return float(loss.detach())
+
+
+def measured(build: Any, seed: int) -> Measured:
+    """Builds, trains and scores one program."""
+    setup: Setup = build(seed)
+    torch.manual_seed(seed)
+    began = time.perf_counter()
+    try:
+        losses = _train(setup, seed)
+    except Exception as error:  # noqa: BLE001 - that a user's program raises is what is to be measured
+        return Measured("raised", error=f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
+    seconds = time.perf_counter() - began
+    logits = setup.loss is not None
+    try:
+        kind, value, constant = score(*outputs_and_targets(setup, setup.train), logits)
+    except (TypeError, ValueError, AttributeError, RuntimeError):  # outputs without targets of their shape: a free objective
+        return Measured("none", losses=tuple(losses), seconds=seconds)
+    held, beside = None, 0.0
+    if setup.held_out is not None:
+        _, held, beside = score(*outputs_and_targets(setup, setup.held_out), logits)
+    return Measured(kind, value, constant, held, beside, tuple(losses), seconds)
+
+
+def report(case: Case, seed: int) -> str:
+    """A line for the program, one for its twin, and the symptom that follows."""
+    found = measured(case.build, seed)
+    twin = measured(case.fixed, seed) if case.fixed is not None else None
+    sign = symptom(found, twin)
+    head = f"{case.id} seed {seed} {case.fault or 'healthy'}: {sign}{'' if sign == case.symptom else f' (said: {case.symptom})'}"
+    return "\n".join([head, f"    {found.text}", *([f"    fixed: {twin.text}"] if twin is not None else [])])
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ids", nargs="*", help="ids, or beginnings of ids; none means all")
+    parser.add_argument("--seeds", type=int, default=1)
+    asked = parser.parse_args()
+    known = cases()
+    chosen = [c for c in known.values() if not asked.ids or c.id.startswith(tuple(asked.ids))]
+    if not chosen:
+        parser.error(f"no case begins with {', '.join(asked.ids)}")
+    for case in chosen:
+        for seed in range(asked.seeds):
+            print(report(case, seed), flush=True)
+
+
+if __name__ == "__main__":
+    main()
