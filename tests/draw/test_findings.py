@@ -73,9 +73,10 @@ def test_colours_only_support_the_word() -> None:
 
 def test_csv_has_a_row_for_each() -> None:
     header, rows = drawer.records(FOUND)
-    assert header == ["severity", "where", "symptom", "evidence", "cause", "remedy", "proof"]
+    assert header == ["severity", "where", "symptom", "evidence", "cause", "remedy", "proof", "fault", "confirmed", "code",
+                      "disproof"]
     assert rows[0][3] == "largest difference=0.25; tried=23 mistakes"
-    assert rows[1] == ["advice", "", "all rates are the same", "", "", "", ""]
+    assert rows[1] == ["advice", "", "all rates are the same", *[""] * 8]
 
 
 @pytest.mark.parametrize("result", [FOUND, CALM, Findings(title="", findings=(Finding("error", "word " * 200),))])

@@ -19,6 +19,7 @@ from convscope.addresses import slug
 from convscope.atlas import long_work, pages, pictures
 from convscope.atlas.work import Progress, Settings, Work, put, silent
 from convscope.data import Collection
+from convscope.draw import training_page
 from convscope.errors import StoreError, UsageError
 from convscope.images import Preprocess
 from convscope.inputs import preprocess_of
@@ -77,7 +78,8 @@ def write(
         "seed": settings.seed,
         **_how(net, source, out, settings),
     }
-    put(out, "network", pages.network_page(work, trace, made) | {"long_work": long_work.write(work)})
+    put(out, "training", training_page.page(out))
+    put(out, "network", pages.network_page(work, trace, made) | {"long_work": long_work.write(work), "training": True})
     _page(out)
     _reopen(net, source, preprocess, out, settings)
     return out / "index.html"

@@ -1,4 +1,5 @@
-"""Run: curves of a training record. Loss by step with the epochs' means on it, accuracy by epoch, and the epochs as rows."""
+"""Run: curves of a training record. Loss by step with the epochs' means on it, accuracy by epoch, the health of every layer
+as maps (health.py) where it was watched, and the epochs as rows."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convscope.draw import words
+from convscope.draw import health, words
 from convscope.draw.listing import Column, Listing
 from convscope.results import Run
 
@@ -25,7 +26,10 @@ def figure(result: Run) -> Figure:
     panels = 2 if accuracy else 1
     wide, high, gap = 3.4, 2.4, 0.75
     notes = [n for n in (_settings(result), *result.notes, words.origin(result.origin)) if n]
-    paper = Paper.of(panels * (wide + gap), high + 0.55, "training", _last(result), notes)
+    across, down = health.size(result)
+    wide = max(wide, across / panels - gap)
+    tall = high + 0.55 + (down + 0.2 if down else 0)
+    paper = Paper.of(max(panels * (wide + gap), across), tall, "training", _last(result), notes)
     loss = paper.axes(0.55, 0.2, wide, high)
     graph_axes(loss, "training step" if len(result.steps.get("loss", ())) else "epoch", "loss", counted=True)
     steps = np.asarray(result.steps.get("loss", ()), np.float64)
@@ -46,6 +50,7 @@ def figure(result: Run) -> Figure:
     for i, (name, colour) in enumerate([("training set", TRAIN)] + [("held out", HELD_OUT)] * held_out):
         paper.text(0.55 + i * 1.1, 0.06, "●", size=7, colour=colour)
         paper.text(0.67 + i * 1.1, 0.06, name, size=7.5, colour=FAINT)
+    health.paint(paper, result, high + 0.75)
     return paper.figure
 
 
@@ -57,7 +62,7 @@ def renderable(result: Run) -> Listing:
     rows = list(zip(*(_cells(name, values[-MOST:]) for name, values in record.items()), strict=True))
     left = f"the last {MOST} of {n:,} {unit}s; .csv, .json and .npz hold all" if n > MOST else ""
     title = f"training  {words.plural(_length(result.epochs), 'epoch')}, {words.plural(_length(result.steps), 'step')}"
-    notes = (left, _settings(result), *result.notes, words.origin(result.origin))
+    notes = (left, *health.lines(result), _settings(result), *result.notes, words.origin(result.origin))
     return Listing(title, columns, rows, notes=tuple(x for x in notes if x))
 
 
@@ -68,12 +73,19 @@ def html(result: Run) -> str:
 
 
 def records(result: Run) -> tuple[list[str], list[list[Any]]]:
-    """Header and rows for a CSV file: training steps first, then epochs; the first column says which."""
-    names = list(dict.fromkeys([*result.steps, *result.epochs]))
+    """Header and rows for a CSV file: training steps, epochs, then each layer at each step; the first column says which."""
+    health_of = [name for name in result.health if name != "step"]
+    layers = ["layer", *health_of] if result.layers else []
+    names = list(dict.fromkeys([*result.steps, *result.epochs, *(["step"] if layers else []), *layers]))
     rows: list[list[Any]] = []
     for record, of in ((result.steps, "step"), (result.epochs, "epoch")):
         rows += [[of, *(np.asarray(record[name])[r].item() if name in record else "" for name in names)]
                  for r in range(_length(record))]
+    for at, layer in enumerate(result.layers):
+        for t, step in enumerate(np.asarray(result.health.get("step", ())).tolist()):
+            seen: dict[str, Any] = {name: np.asarray(result.health[name])[at, t].item() for name in health_of}
+            seen |= {"step": step, "layer": layer}
+            rows.append(["layer", *(seen.get(name, "") for name in names)])
     return ["row", *names], rows
 
 

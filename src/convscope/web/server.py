@@ -13,6 +13,7 @@ POST /api/map                     {layer} -> {job}; its result grows: the collec
 POST /api/alike                   {image, layer} -> {image, distance, notes}: the nearest images of the collection
 POST /api/upload                  a picture's bytes -> {image: 'upload-…', prediction: {top, probability, kind}}
 GET  /api/files/NAME              pictures made by the answers above
+GET  /data/training.js            the folder's runs and findings as they are now (training_folder.py)
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import Route
 
 from convscope import registry
+from convscope.draw import training_page
 from convscope.errors import ConvscopeError, StoreError, UsageError
-from convscope.web import guard
+from convscope.web import guard, training_folder
 from convscope.web.desk import Desk
 from convscope.web.jobs import Failed
 
@@ -62,7 +64,8 @@ SIDE_BY_SIDE = 4  # targets of one comparison
 def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Starlette:
     """The web application of an atlas. `session` answers questions; by default `actions.open_atlas` at the first one."""
     folder = Path(atlas_folder).resolve()
-    if not (folder / "index.html").is_file() or not (folder / "data").is_dir():
+    runs_only = not (folder / "index.html").is_file() and training_page.holds(folder)
+    if not runs_only and (not (folder / "index.html").is_file() or not (folder / "data").is_dir()):
         remedy = "make one: convscope atlas NETWORK --images DIR --out FOLDER"
         raise StoreError(f"{atlas_folder} is no atlas", "it has no index.html and data/", remedy)
     desk = Desk(folder, session)
@@ -75,7 +78,7 @@ def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Sta
             answer = RedirectResponse("/", status_code=303)  # the token leaves the address bar and the history
             answer.set_cookie(guard.cookie_name(request.scope), token, httponly=True, samesite="strict", path="/")
             return answer
-        html = (folder / "index.html").read_text(encoding="utf-8")
+        html = (training_folder.pages(folder) / "index.html").read_text(encoding="utf-8")
         return HTMLResponse(html.replace("<html ", '<html data-live="1" ', 1))  # so that a page knows without asking
 
     async def state(request: Request) -> Response:
@@ -147,6 +150,7 @@ def create_app(atlas_folder: str | Path, token: str, session: Any = None) -> Sta
         Route("/api/jobs/{id}", job),
         Route("/api/jobs/{id}/cancel", job, methods=["POST"]),
         Route("/api/files/{name:path}", made),
+        *training_folder.routes(folder),
         Route("/{path:path}", file),
     ]
     errors: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {ConvscopeError: _told, ClientDisconnect: _gone}
