@@ -76,6 +76,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "debugger",
         "similarity",
         "stages",
+        "symptoms",
         "synthesis",
         "watch",
     ),
