@@ -1,0 +1,15 @@
+"""The training doctor's floor: what is to be trained, what is known of it, and what was tried.
+
+faults.py      every fault by its code, in causal order
+examples.py    arrays, datasets, loaders → a sample in memory, read twice
+program.py     `Program`: model, loss, optimiser, data; a twin of them, so that the user's own are never touched
+calls.py       which operations a forward pass calls, on what; and the same pass with some of them replaced
+targets.py     what the labels say: classes, one-hot, values
+losses.py      what a loss function is, found out by calling it
+trial.py       a short training of the twin, and what it came to
+evidence.py    `Evidence`: all of these, measured when first asked for
+suspicion.py   `Suspicion`: what a check (a leaf of `checks/`) suspects; `Change`: its remedy, as something that can be run
+
+A check is called as `check(evidence)` and gives suspicions; it does not alarm. Whether there is a symptom, and what comes
+first, is the verdict's part (`verdict.py`), and whether a remedy holds is the proof's (`proof.py`).
+"""
