@@ -43,7 +43,8 @@ _PLUMBING = {
     "cuda", "type_as", "__get__", "_to_copy", "moveaxis", "swapaxes", "getattr", "identity", "bfloat16", "as_tensor",
     "unsafe_chunk", "narrow", "requires_grad", "retain_grad", "channel_shuffle", "pixel_shuffle",
 }  # fmt: skip
-_OTHERS = (sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["purelib"], str(Path(__file__).parents[1]))  # not the user's code
+_OURS = str(Path(__file__).parents[1])
+_OTHERS = (sysconfig.get_paths()["stdlib"], sysconfig.get_paths()["purelib"], _OURS)  # not the user's code
 
 
 @dataclass(eq=False)
@@ -140,7 +141,7 @@ class Recorder(TorchFunctionMode):
         return f"{name}:{count}" if count else name
 
     def _place(self) -> tuple[str, str, str]:
-        frame, module, line, text = sys._getframe(2), "", "", ""
+        frame, module, line, text = sys._getframe(2), "", "", ""  # noqa: SLF001
         for _ in range(60):
             if frame is None:
                 break
@@ -148,6 +149,8 @@ class Recorder(TorchFunctionMode):
             if not module and isinstance(here, nn.Module) and id(here) in self._modules:
                 module = self._modules[id(here)]
             file = frame.f_code.co_filename
+            if file.startswith(_OURS) and frame.f_code.co_name != "_place":
+                break  # beyond this frame is whoever asked, not the network
             if not line and not file.startswith(_OTHERS) and file[:1] != "<":
                 line, text = f"{Path(file).name}:{frame.f_lineno}", linecache.getline(file, frame.f_lineno).strip()
             if module and line:

@@ -47,22 +47,34 @@ def optimizing(name: str, factor: float = 1.0, **options: object) -> Change:
 
 def inputs(function: Callable[[Tensor], Tensor], name: str) -> Change:
     """Other inputs: `function` maps (N, …) of training and held-out examples alike."""
-    return Change(name, lambda program: replace(
-        program, examples=_mapped(program.examples, function, None),
-        held_out=None if program.held_out is None else _mapped(program.held_out, function, None)))
+    return Change(
+        name,
+        lambda program: replace(
+            program,
+            examples=_mapped(program.examples, function, None),
+            held_out=None if program.held_out is None else _mapped(program.held_out, function, None),
+        ),
+    )
 
 
 def answers(function: Callable[[Tensor], Tensor], name: str) -> Change:
     """Other targets, mapped alike."""
-    return Change(name, lambda program: replace(
-        program, examples=_mapped(program.examples, None, function),
-        held_out=None if program.held_out is None else _mapped(program.held_out, None, function)))
+    return Change(
+        name,
+        lambda program: replace(
+            program,
+            examples=_mapped(program.examples, None, function),
+            held_out=None if program.held_out is None else _mapped(program.held_out, None, function),
+        ),
+    )
 
 
 def standardised(examples: Examples) -> Change:
     """Every feature (channel of an image) to mean 0 and standard deviation 1, by the training examples' own statistics."""
     x = examples.x.float()
-    axes = (0,) if x.ndim <= 2 else (0, *range(2, x.ndim)) if x.ndim == 4 and x.shape[1] <= 16 else (0, *range(1, x.ndim - 1))
+    axes = (
+        (0,) if x.ndim <= 2 else (0, *range(2, x.ndim)) if x.ndim == 4 and x.shape[1] <= 16 else (0, *range(1, x.ndim - 1))
+    )
     good = torch.where(torch.isfinite(x), x, torch.nan)
     mean = torch.nanmean(good, dim=axes, keepdim=True)
     std = (torch.nanmean((good - mean).square(), dim=axes, keepdim=True)).sqrt()
@@ -138,5 +150,10 @@ def _mapped(examples: Examples, x: Callable[[Tensor], Tensor] | None, y: Callabl
         return pair[0] if x is None else x(pair[0]), pair[1] if y is None or pair[1] is None else y(pair[1])
 
     new = both((examples.x, examples.y))
-    return replace(examples, x=new[0], y=new[1], epochs=tuple(both(e) for e in examples.epochs),
-                   again=None if examples.again is None else both(examples.again))
+    return replace(
+        examples,
+        x=new[0],
+        y=new[1],
+        epochs=tuple(both(e) for e in examples.epochs),
+        again=None if examples.again is None else both(examples.again),
+    )

@@ -222,7 +222,11 @@ class Evidence:
         try:
             with left_alone():
                 out = answer(program, x, training=training)
-            value = float(losses.quiet(program, out, y)) if isinstance(out, Tensor) else float(program.value(out, y[:256] if y is not None else None))
+            value = (
+                float(losses.quiet(program, out, y))
+                if isinstance(out, Tensor)
+                else float(program.value(out, y[:256] if y is not None else None))
+            )
         except Exception:  # noqa: BLE001 - the trial tells it
             return Score("loss", math.nan, math.nan, math.nan, 0)
         if not isinstance(out, Tensor):
@@ -233,14 +237,21 @@ class Evidence:
     def tiny(self) -> tuple[float, float, Score]:
         """Ten examples by heart: the factor on the rate that did best, the last loss, the score. At most a quarter of the time."""
         best = (math.nan, math.inf, Score("loss", math.nan, math.nan, math.nan, 0))
-        few = replace(self.program, examples=replace(self.program.examples.take(TINY), batch=TINY, shuffled=True), epochs=None, rates=())
+        few = replace(
+            self.program,
+            examples=replace(self.program.examples.take(TINY), batch=TINY, shuffled=True),
+            epochs=None,
+            rates=(),
+        )
         until = time.perf_counter() + min(self.seconds * 0.3, max(0.3, self.left * 0.5))
         for factor in RATES:
             left = until - time.perf_counter()
             if left < 0.02:
                 break
             twin = few.twin()
-            tried = train(replace(twin, optimizer=twin.optimizer.scaled(factor)), self.seed, 150, left / 2 if factor == 1 else left / 3)
+            tried = train(
+                replace(twin, optimizer=twin.optimizer.scaled(factor)), self.seed, 150, left / 2 if factor == 1 else left / 3
+            )
             got = self.judge(tried.program or twin, training=True)
             if tried.problem or not len(tried.losses):
                 break
@@ -257,7 +268,9 @@ def _signal(call: Call, gradient: Tensor | None) -> Signal:
     if not v.is_floating_point() or v.numel() == 0:
         return Signal(call.name, call.op, math.nan, math.nan, 0.0, 0.0, 0.0, math.nan, math.nan, tuple(v.shape[1:]))
     v = v.float()
-    flat = v.reshape(len(v), -1) if v.ndim <= 2 else v.transpose(0, 1).reshape(v.shape[1], -1).T  # (examples · positions, units)
+    flat = (
+        v.reshape(len(v), -1) if v.ndim <= 2 else v.transpose(0, 1).reshape(v.shape[1], -1).T
+    )  # (examples · positions, units)
     zero = flat == 0
     saturated = math.nan
     if call.op in ("sigmoid", "tanh"):
@@ -270,4 +283,3 @@ def _signal(call: Call, gradient: Tensor | None) -> Signal:
     return Signal(call.name, call.op, spread, float(flat.mean()), float(zero.float().mean()), float(zero.all(0).float().mean()),
                   saturated, math.nan if gradient is None else float(gradient.float().std(unbiased=False)), alike,
                   tuple(v.shape[1:]))  # fmt: skip
-

@@ -86,8 +86,11 @@ def read(source: Any, batch: int | None = None, shuffle: bool | None = None, mos
     elif isinstance(source, (np.ndarray, Tensor)) or hasattr(source, "__array__"):
         x, y = tensor(source, "inputs"), None
     elif isinstance(source, Iterator):
-        raise UsageError("data that can be read more than once", f"got {type(source).__name__}, which is used up by reading",
-                         "give the DataLoader, the Dataset or the arrays (x, y)")
+        raise UsageError(
+            "data that can be read more than once",
+            f"got {type(source).__name__}, which is used up by reading",
+            "give the DataLoader, the Dataset or the arrays (x, y)",
+        )
     elif isinstance(source, Iterable):
         return _batches(cast("Iterable[Any]", source), shuffle, most)
     else:
@@ -106,8 +109,11 @@ def tensor(value: Any, what: str) -> Tensor:
         flat = array.reshape(-1).tolist()
         odd = next((v for v in flat if not isinstance(v, (int, float, bool, np.number))), None)
         if odd is not None:
-            raise DataError(f"{what} that are numbers", f"{odd!r} is {type(odd).__name__} (array of {array.dtype})",
-                            "code categories as one-hot or indices, and fill what is missing")
+            raise DataError(
+                f"{what} that are numbers",
+                f"{odd!r} is {type(odd).__name__} (array of {array.dtype})",
+                "code categories as one-hot or indices, and fill what is missing",
+            )
         array = np.array(flat, np.float64).reshape(array.shape)
     if array.dtype == np.float64:
         array = array.astype(np.float32)
@@ -145,14 +151,31 @@ def _loader(loader: DataLoader[Any], shuffle: bool | None, most: int) -> Example
         if generator is not None and state is not None:
             generator.set_state(state)
     total = len(loader.dataset) if hasattr(loader.dataset, "__len__") else None  # type: ignore[arg-type]
-    notes = () if total is not None and len(first[0]) >= total else (
-        f"{len(first[0]):,} of {'a stream' if total is None else f'{total:,}'} examples were looked at",)
+    notes = (
+        ()
+        if total is not None and len(first[0]) >= total
+        else (f"{len(first[0]):,} of {'a stream' if total is None else f'{total:,}'} examples were looked at",)
+    )
     if again is not None and again[0] is not None:
-        return Examples(*first, loader.batch_size or 1, shuffle, total, again[1],
-                        (first, second) if second is not None and _differ(again) else (), notes)
+        return Examples(
+            *first,
+            loader.batch_size or 1,
+            shuffle,
+            total,
+            again[1],
+            (first, second) if second is not None and _differ(again) else (),
+            notes,
+        )
     changed = second is not None and not shuffle and not _same(first, second)
-    return Examples(*first, loader.batch_size or 1, shuffle, total, None,
-                    (first, second) if changed and second is not None else (), notes)
+    return Examples(
+        *first,
+        loader.batch_size or 1,
+        shuffle,
+        total,
+        None,
+        (first, second) if changed and second is not None else (),
+        notes,
+    )
 
 
 def _reread(dataset: Any) -> tuple[Any, Any] | None:

@@ -40,9 +40,13 @@ def program(model: Any, data: Any, loss: Any = None, optimizer: Any = None, **wo
         module, made, recipe = keras_program.parts(model, loss, optimizer)
         return Program(module, made, recipe, framework="keras", **facts)
     if not isinstance(model, nn.Module):
-        raise UsageError("a module to train", f"got {type(model).__name__}", "give a torch.nn.Module or a compiled Keras model")
+        raise UsageError(
+            "a module to train", f"got {type(model).__name__}", "give a torch.nn.Module or a compiled Keras model"
+        )
     if loss is None:
-        raise UsageError("a loss", "none was given", "loss=nn.CrossEntropyLoss(), a name (cross-entropy, mse, …) or a function")
+        raise UsageError(
+            "a loss", "none was given", "loss=nn.CrossEntropyLoss(), a name (cross-entropy, mse, …) or a function"
+        )
     if isinstance(loss, str):
         name = loss.lower().replace("_", "-")
         if name not in LOSSES:

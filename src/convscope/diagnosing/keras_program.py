@@ -26,7 +26,9 @@ class KerasModule(nn.Module):
     def forward(self, x: Tensor) -> Any:
         return self.inner(x, training=self.training)
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, nn.Parameter]]:  # noqa: ARG002
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Parameter]]:  # noqa: ARG002
         """By layer and variable: 'dense.kernel'. Keras's own names change when a model is copied."""
         seen: dict[str, int] = {}
         for variable in self.inner.weights:  # type: ignore[union-attr]
@@ -58,7 +60,10 @@ class KerasLoss:
 
 def is_keras(model: Any) -> bool:
     """A Keras model? (Asked without importing Keras.)"""
-    return any(c.__module__.startswith("keras.") and c.__name__ in ("Model", "Sequential", "Functional") for c in type(model).__mro__)
+    return any(
+        c.__module__.startswith("keras.") and c.__name__ in ("Model", "Sequential", "Functional")
+        for c in type(model).__mro__
+    )
 
 
 def parts(model: Any, loss: Any, optimizer: Any) -> tuple[nn.Module, Any, Recipe]:
@@ -66,7 +71,11 @@ def parts(model: Any, loss: Any, optimizer: Any) -> tuple[nn.Module, Any, Recipe
     import keras
 
     if keras.backend.backend() != "torch":
-        raise UsageError("a Keras model on torch", f"the backend is {keras.backend.backend()}", "set KERAS_BACKEND=torch before importing keras")
+        raise UsageError(
+            "a Keras model on torch",
+            f"the backend is {keras.backend.backend()}",
+            "set KERAS_BACKEND=torch before importing keras",
+        )
     module = KerasModule(model)
     if loss is None and getattr(model, "loss", None) is None:
         raise UsageError("a loss", "the model is not compiled", "compile it, or give loss=")

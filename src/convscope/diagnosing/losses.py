@@ -54,7 +54,11 @@ class LossFacts:
 
 
 def _index(t: Tensor, k: int) -> Tensor:
-    return t.reshape(len(t), -1).argmax(1) if t.ndim > 1 and t.shape[1] == k and t.is_floating_point() else t.long().reshape(len(t), *t.shape[2:] if t.ndim > 1 and t.shape[1] == 1 else t.shape[1:])
+    return (
+        t.reshape(len(t), -1).argmax(1)
+        if t.ndim > 1 and t.shape[1] == k and t.is_floating_point()
+        else t.long().reshape(len(t), *t.shape[2:] if t.ndim > 1 and t.shape[1] == 1 else t.shape[1:])
+    )
 
 
 def _hot(o: Tensor, t: Tensor) -> Tensor:
@@ -70,7 +74,11 @@ def _hot(o: Tensor, t: Tensor) -> Tensor:
 
 def _last(o: Tensor, t: Tensor) -> Tensor:
     """One-hot targets over the last axis, as Keras has them."""
-    return t.to(o.dtype) if t.shape == o.shape else F.one_hot(t.long().reshape(o.shape[:-1]).clamp(0, o.shape[-1] - 1), o.shape[-1]).to(o.dtype)
+    return (
+        t.to(o.dtype)
+        if t.shape == o.shape
+        else F.one_hot(t.long().reshape(o.shape[:-1]).clamp(0, o.shape[-1] - 1), o.shape[-1]).to(o.dtype)
+    )
 
 
 def _like(o: Tensor, t: Tensor) -> Tensor:
@@ -113,7 +121,9 @@ def facts(program: Program, output: Tensor, target: Tensor | None, targets: Targ
     if at_start is None:
         return LossFacts(problem=problem, warnings=warned)
     if at_start.numel() != 1:
-        return LossFacts(scalar=False, warnings=warned, problem=f"the loss has shape {tuple(at_start.shape)}, it must be one number")
+        return LossFacts(
+            scalar=False, warnings=warned, problem=f"the loss has shape {tuple(at_start.shape)}, it must be one number"
+        )
     family, factor, penalty, reads = _recognised(program, o, t)
     found = {
         "family": family, "factor": factor, "penalty": penalty, "reads": reads, "warnings": warned,
@@ -179,8 +189,7 @@ def _recognised(program: Program, o: Tensor, t: Tensor | None) -> tuple[str, flo
     if t.is_floating_point() and float(t.abs().max()) > 10:  # at the targets' own scale, or float32 hides what outputs do
         inputs["wide"] = normal * float(t.float().std(unbiased=False)) + float(t.float().mean())
     with torch.no_grad():
-        asked = {name: torch.stack([quiet(program, x, t) for x in xs])
-                 for name, xs in inputs.items()}
+        asked = {name: torch.stack([quiet(program, x, t) for x in xs]) for name, xs in inputs.items()}
         for family, (reads, f) in FAMILIES.items():
             on = {"logits": ("normal",), "values": ("wide", "normal", "unit"), "log-probabilities": ("normal", "log"),
                   "probabilities": ("unit", "simplex")}[reads]  # fmt: skip
@@ -275,7 +284,13 @@ def best_constant(program: Program, o: Tensor, t: Tensor | None, steps: int = 60
     begins = [o.float().mean(0, keepdim=True)]
     if t is not None and t.is_floating_point() and t.numel() == o.numel():
         begins.append(t.float().reshape(o.shape).mean(0, keepdim=True))
-    if t is not None and o.ndim > 1 and o.shape[1] > 1 and t.numel() == o.numel() // o.shape[1] and not t.is_floating_point():
+    if (
+        t is not None
+        and o.ndim > 1
+        and o.shape[1] > 1
+        and t.numel() == o.numel() // o.shape[1]
+        and not t.is_floating_point()
+    ):
         prior = _hot(o, t).mean(0, keepdim=True)
         begins += [prior, prior.clamp(min=1e-3).log()]
     found = [_descend(program, begin, lambda row: row.expand(o.shape), t, steps) for begin in begins]

@@ -39,7 +39,9 @@ class Recipe:
         if isinstance(optimizer, str):
             name, _, rate = optimizer.partition(":")
             if name.lower() not in OPTIMIZERS:
-                raise UsageError(f"an optimiser named {name!r}", f"there are {', '.join(sorted(OPTIMIZERS))}", "for example adam:0.001")
+                raise UsageError(
+                    f"an optimiser named {name!r}", f"there are {', '.join(sorted(OPTIMIZERS))}", "for example adam:0.001"
+                )
             kind = OPTIMIZERS[name.lower()]
             wanted = {"lr": float(rate.removeprefix("lr="))} if rate else {}
             optimizer = kind(trainable(model).values(), **(wanted or {"lr": 0.01 if name.lower() == "sgd" else 0.001}))
@@ -92,7 +94,11 @@ class Recipe:
         return replace(self, groups=((tuple(dict.fromkeys((*first, *names))), options), *rest))
 
     def __str__(self) -> str:
-        shown = {k: v for k, v in (self.groups[0][1] if self.groups else {}).items() if k in ("lr", "momentum", "weight_decay", "eps", "betas")}
+        shown = {
+            k: v
+            for k, v in (self.groups[0][1] if self.groups else {}).items()
+            if k in ("lr", "momentum", "weight_decay", "eps", "betas")
+        }
         return f"{self.kind.__name__}({', '.join(f'{k}={v}' for k, v in shown.items())})"
 
 
@@ -154,18 +160,24 @@ def reads_output_alone(loss: Callable[..., Any]) -> bool:
 def rebound(function: Callable[..., Any], memo: dict[int, Any]) -> Callable[..., Any]:
     """The same function over the copies in `memo`: in its closure, defaults, bound object and the globals it names."""
     if isinstance(function, functools.partial):
-        return functools.partial(rebound(function.func, memo), *(_new(a, memo) for a in function.args),
-                                 **{k: _new(v, memo) for k, v in function.keywords.items()})
+        return functools.partial(
+            rebound(function.func, memo),
+            *(_new(a, memo) for a in function.args),
+            **{k: _new(v, memo) for k, v in function.keywords.items()},
+        )
     if isinstance(function, types.MethodType):
         return types.MethodType(function.__func__, _new(function.__self__, memo))
     if isinstance(function, types.FunctionType):
         cells = tuple(types.CellType(_new(c.cell_contents, memo)) if _full(c) else c for c in function.__closure__ or ())
         named = {n: function.__globals__[n] for n in function.__code__.co_names if n in function.__globals__}
         changed = {n: new for n, v in named.items() if (new := _new(v, memo)) is not v}
-        if not changed and all(a is b or a.cell_contents is b.cell_contents for a, b in zip(cells, function.__closure__ or (), strict=True)):
+        if not changed and all(
+            a is b or a.cell_contents is b.cell_contents for a, b in zip(cells, function.__closure__ or (), strict=True)
+        ):
             return function
-        made = types.FunctionType(function.__code__, {**function.__globals__, **changed}, function.__name__,
-                                  function.__defaults__, cells)
+        made = types.FunctionType(
+            function.__code__, {**function.__globals__, **changed}, function.__name__, function.__defaults__, cells
+        )
         made.__kwdefaults__ = function.__kwdefaults__
         return made
     return _new(function, memo)

@@ -55,7 +55,9 @@ def predictions(output: Tensor, targets: Targets, loss: LossFacts, last: str) ->
         if targets.kind == "binary" and targets.numbers > 1 and tuple(output.shape[1:]) == targets.shape:
             return (output > _half(loss, last)).long()
         per_position = len(targets.shape) and output.shape[1:-1] == targets.shape and output.ndim > 2
-        return output.argmax(-1 if per_position or (output.ndim == 3 and output.shape[:2] == (len(output), *targets.shape[:1])) else 1)
+        return output.argmax(
+            -1 if per_position or (output.ndim == 3 and output.shape[:2] == (len(output), *targets.shape[:1])) else 1
+        )
     if targets.kind in ("binary", "multi-hot"):
         return (output > _half(loss, last)).long()
     if targets.kind == "indices":

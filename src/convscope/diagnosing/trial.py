@@ -64,8 +64,13 @@ def answer(program: Program, x: Tensor, size: int = 256, training: bool = False)
     return torch.cat(found)
 
 
-def train(program: Program, seed: int = 0, steps: int = 200, seconds: float = 2.0,
-          watch: Callable[[int, Program], None] | None = None) -> Trial:
+def train(
+    program: Program,
+    seed: int = 0,
+    steps: int = 200,
+    seconds: float = 2.0,
+    watch: Callable[[int, Program], None] | None = None,
+) -> Trial:
     """Train this twin in place: at most `steps` steps or `seconds`. `watch(step, program)` is called after each step.
 
     The user's number of epochs bounds it too, where it was given. A loss that is not finite, or an error, ends it; both are told.
@@ -96,7 +101,9 @@ def train(program: Program, seed: int = 0, steps: int = 200, seconds: float = 2.
                 try:
                     loss = program.value(output_of(program, x.to(device)), None if y is None else y.to(device))
                     if not isinstance(loss, Tensor):
-                        raise TypeError(f"the loss is {type(loss).__name__}, not a tensor: backward() has nothing to go back through")
+                        raise TypeError(
+                            f"the loss is {type(loss).__name__}, not a tensor: backward() has nothing to go back through"
+                        )
                     losses.append(float(loss.detach()))
                     if not math.isfinite(losses[-1]):
                         broke = len(losses) - 1
@@ -106,7 +113,9 @@ def train(program: Program, seed: int = 0, steps: int = 200, seconds: float = 2.
                 except Exception as error:  # noqa: BLE001 - whatever the user's program raises is what we report
                     problem = f"{type(error).__name__}: {error}"
                     break
-                norms.append(math.sqrt(sum(float(p.grad.detach().double().square().sum()) for p in parameters if p.grad is not None)))
+                norms.append(
+                    math.sqrt(sum(float(p.grad.detach().double().square().sum()) for p in parameters if p.grad is not None))
+                )
                 if optimizer is not None:
                     optimizer.step()
                 if len(losses) == 1:
@@ -119,7 +128,9 @@ def train(program: Program, seed: int = 0, steps: int = 200, seconds: float = 2.
             if broke is not None or problem or len(losses) >= steps or time.perf_counter() - begun > seconds or not losses:
                 break
     per_epoch = max(1, -(-total // program.examples.batch))
-    wanted = None if program.epochs is None else program.epochs * -(-(program.examples.total or total) // program.examples.batch)
+    wanted = (
+        None if program.epochs is None else program.epochs * -(-(program.examples.total or total) // program.examples.batch)
+    )
     return Trial(np.array(losses), len(losses) / per_epoch, time.perf_counter() - begun, broke, problem,
                  _way(parameters, start) / base, first_moved, np.array(norms), program,
                  done or (wanted is not None and len(losses) >= wanted))  # fmt: skip
