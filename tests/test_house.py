@@ -79,6 +79,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "symptoms",
         "synthesis",
         "watch",
+        "watching",
     ),
     (
         "attributions",

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from convscope.data import open_collection
     from convscope.images import Preprocess
     from convscope.network import Network
+    from convscope.watch import watch
 
 _WHERE = {
     **dict.fromkeys(
@@ -72,6 +73,7 @@ _WHERE = {
     "open_collection": "convscope.data",
     "Preprocess": "convscope.images",
     "Network": "convscope.network",
+    "watch": "convscope.watch",
 }
 
 __all__ = [
@@ -97,6 +99,7 @@ __all__ = [
     "trace",
     "update",
     "verify",
+    "watch",
 ]
 
 

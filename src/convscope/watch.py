@@ -1,0 +1,292 @@
+"""Measure anybody's training loop: one line around it, plain numbers out of it, and not one bit of the training changed.
+
+    with cs.watch(model, optimizer) as run:
+        for x, y in loader:
+            optimizer.zero_grad(); loss = f(model(x), y); loss.backward(); optimizer.step()
+    run.result()                                   # a Run: curves, layers × time, and what the loop was seen to do
+
+No module is hooked. Within a window (from one optimiser step to the next) that is looked at, a `TorchFunctionMode` sees
+every torch function (`watching/eye.py`); between, only the optimiser's own step hooks run. Looked at deeply: the first
+4 windows and every `every`-th. Passes, modes and losses are counted in all windows where that costs little against the
+network's arithmetic, else in those, and where a long pause (validation?) as many steps before made it worth a look.
+
+    update ratio = ‖Δw‖/‖w‖     sign = cos(Δw, ∂L/∂w), −1 goes downhill     (Bottou et al. 2018, "Optimization methods")
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from convscope.errors import UsageError
+from convscope.results import Run
+from convscope.watching import measured, places
+from convscope.watching.callbacks import KerasCallback, LightningCallback
+from convscope.watching.eye import Eye, Window
+from convscope.watching.record import Record
+from convscope.watching.samples import sample
+from convscope.watching.tallies import Tallies
+
+__all__ = ["KerasCallback", "LightningCallback", "Watch", "watch"]
+FIRST = 4  # windows that are always looked at
+AFFORDABLE = 450_000  # multiply-accumulates for each torch function called, from which on looking at all of them is cheap
+COMPILED = "a part of the model is compiled or scripted: its layers, passes and losses were not seen, only steps and weights"
+PAUSE = 2.5  # times the usual time between two steps
+
+
+def watch(model: nn.Module, optimizer: Any = None, *, every: int = 50, full: bool = False, max_samples: int = 1024) -> Watch:
+    """What does my training loop do, layer by layer and step by step? `with watch(model, optimizer) as run:` around it.
+
+    `optimizer`: one or a list (None: steps are not seen). `every`: sample values every so many steps (`full`: at each);
+    `max_samples`: values of one tensor. `run.result()` is a `Run`: `steps` (T: step, loss, rate, grad_norm; NaN where not
+    looked at), `health` (L, T), `loop`. `run.note(loss=…, held_out_loss=…)` and `run.epoch()` add what you know.
+    Misleads where a part is compiled or scripted: its inside is not seen (`notes` says so). Errors: UsageError.
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> with watch(model, optimizer) as run:
+    ...     for _ in range(3):
+    ...         optimizer.zero_grad(); model(torch.ones(5, 4)).square().mean().backward(); optimizer.step()
+    >>> run.result().layers, run.result().loop["backwards"]
+    (('0', '0>relu', '2'), 3)
+    """
+    return Watch(model, optimizer, every=every, full=full, max_samples=max_samples)
+
+
+class Watch:
+    """The time between `with` and its end. Made by `watch`."""
+
+    def __init__(self, model: nn.Module, optimizer: Any = None, *, every: int = 50, full: bool = False,
+                 max_samples: int = 1024) -> None:
+        if not isinstance(model, nn.Module):
+            raise UsageError("watch needs the model that is trained", f"got {type(model).__name__}",
+                             "give a torch.nn.Module")
+        if every < 1 or max_samples < 16:
+            raise UsageError("every must be at least 1 and max_samples at least 16", f"got {every} and {max_samples}",
+                             "leave them out for 50 and 1024")
+        self.model, self.every, self.full, self.most = model, every, full, max_samples
+        self.optimizers = _listed(optimizer)
+        self.tallies = Tallies()
+        self.tallies.owned = [[p for g in o.param_groups for p in g["params"]] for o in self.optimizers]
+        self._rates: list[Callable[[], float]] = [lambda o=o: float(o.param_groups[0]["lr"]) for o in self.optimizers]
+        self._forget()
+        self.eye = Eye(model, max_samples, self.tallies)
+        self.eye.after_backward = self._after_backward
+        self.compiled = measured.compiled(model)
+        self.record = Record(model, self.tallies, {"every": 1 if full else every, "full": full, "max_samples": max_samples,
+                                                   "optimizer": ", ".join(type(o).__name__ for o in self.optimizers)},
+                             [COMPILED] * self.compiled)
+        self.light: bool | None = None  # whether every window is looked at; None: not known yet
+        self._due: dict[int, int] = {}  # windows to look at since as many steps before there was a long pause
+        self._handles: list[Any] = []
+        self._ended = 0.0
+        self._usual = 0.0
+        self._thread = 0
+        self._norms = measured.norms(model)
+        self._norm_seen = -1
+        self._on = False
+
+    def __enter__(self) -> Watch:
+        self._thread = threading.get_ident()
+        for k, optimizer in enumerate(self.optimizers):
+            self._handles.append(optimizer.register_step_pre_hook(lambda _o, a, kw, k=k: self._before(k, a, kw)))
+            self._handles.append(optimizer.register_step_post_hook(lambda _o, _a, _kw, k=k: self._after(k)))
+        self._on = True
+        self._begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop looking; nothing of the watch is left on the model, the optimiser or torch."""
+        if not self._on:
+            return
+        self._on = False
+        self.eye.open = False
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        places.remove(self.eye)
+        self.record.rest(self.eye.window, self.eye)
+
+    def result(self) -> Run:
+        """The record, so far or of all."""
+        return self.record.result()
+
+    def save(self, path: str | Path) -> Path:
+        """Keep the record: `.npz`, or `.png`, `.html` …"""
+        return self.result().save(path)
+
+    def note(self, **values: float) -> None:
+        """Tell what you know at this step: loss=…, accuracy=…, held_out_loss=…"""
+        self.record.note(values)
+
+    def epoch(self) -> None:
+        """An epoch has ended."""
+        self.record.epoch()
+
+    # --- loops whose optimiser is not torch's: told when a step begins and ends
+
+    def own(self, parameters: list[Tensor], rate: Callable[[], float]) -> None:
+        """Say what is trained and at which rate, before the watch begins."""
+        self.tallies.owned, self._rates = [parameters], [rate]
+        self._forget()
+
+    def batch_begins(self) -> None:
+        """Forward pass, backward pass and step follow."""
+        self._begin()
+        if self.eye.window.deep:
+            self._old = [sample(p, self.most, 0) for p in self.tallies.owned[0]]
+
+    def batch_ends(self) -> None:
+        """The step has been taken and its gradients are still there."""
+        window = self.eye.window
+        self._before(0, (), {})
+        if window.deep:
+            window.before = [(old, gradient) for old, (_, gradient) in zip(self._old, window.before, strict=True)]
+        self._versions = []  # the step was taken before this: samples alone tell what moved
+        self._after(0)
+
+    # --- windows
+
+    def _observes(self) -> tuple[bool, bool]:
+        """(looked at, deeply) of the window that begins now."""
+        at = self.tallies.count["steps"] // max(len(self.tallies.owned), 1)
+        if self.compiled:
+            return False, self.full or at < FIRST or at % self.every == 0
+        deep = self.full or at < FIRST or at % self.every == 0
+        return deep or at in self._due or bool(self.light), deep
+
+    def _begin(self) -> None:
+        looked_at, deep = self._observes()
+        window = Window(deep=deep)
+        self.looked_at = looked_at
+        if looked_at and deep and self.tallies.count["deep"] % 16 == 0:
+            self.eye.refresh()
+        self.eye.begin(window)
+        self._seen_idle = self._idle()
+        if not looked_at:
+            self._forget()
+        self._stand(looked_at)
+
+    def _stand(self, there: bool) -> None:
+        """Put the eye in its place or take it away, on its own thread and where the stack of modes is whole."""
+        if self.eye.inside == 0 and threading.get_ident() == self._thread:
+            (places.put if there else places.remove)(self.eye)
+
+    def _forget(self) -> None:
+        self.tallies.clean = [False] * len(self.tallies.owned)
+        self.tallies.complete = [False] * len(self.tallies.owned)
+
+    def _after_backward(self) -> None:
+        window = self.eye.window
+        if window.deep:
+            window.behind = {id(p): sample(p.grad, self.most, 0) for owned in self.tallies.owned for p in owned
+                             if p.grad is not None and _dense(p.grad)}
+
+    def _before(self, k: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """The optimiser is about to step."""
+        tallies, window = self.tallies, self.eye.window
+        closure = kwargs.get("closure") or next((a for a in args[1:] if callable(a)), None)  # args[0]: the optimiser
+        self._closure = closure is not None
+        tallies.rates.append(self._rates[k]())
+        if self._ended and not self.looked_at:
+            self._pause(time.perf_counter() - self._ended)
+        self._norm_updates()
+        if not self._closure:
+            self._stand(False)
+            self._judge_order(k)
+        if window.deep:
+            window.before = [(sample(p, self.most, 0), sample(p.grad, self.most, 0) if _dense(p.grad) else None)
+                             for p in tallies.owned[k]]
+        if self.looked_at:
+            self._versions = [p._version for p in tallies.owned[k]]
+
+    def _judge_order(self, k: int) -> None:
+        """Backward passes against steps; the gradients that this step uses."""
+        tallies, window = self.tallies, self.eye.window
+        if not self.looked_at:
+            return
+        late = window.backwards == 0 or window.waiting > 0
+        if late and len(self.tallies.owned) == 1:
+            tallies.count["step_before_backward"] += not self._unseen_backward(k)
+        elif window.backwards and not any(p.grad is not None and bool(p.grad.any()) for p in tallies.owned[k]):
+            tallies.count["cleared_before_step"] += window.behind == {} or any(bool(g.any()) for g in window.behind.values())
+        tallies.per_step.append(window.backwards)
+        if window.backwards:
+            tallies.left_over(k)
+
+    def _unseen_backward(self, k: int) -> bool:
+        """`torch.autograd.backward` is not seen as a function, but it leaves other gradients than the last step had."""
+        now = [(id(p.grad), p.grad._version) for p in self.tallies.owned[k] if p.grad is not None]
+        return bool(now) and now != getattr(self, "_last_gradients", None) and self.eye.window.waiting == 0
+
+    def _after(self, k: int) -> None:
+        """The optimiser has stepped."""
+        tallies, window = self.tallies, self.eye.window
+        if self._closure and self.looked_at:
+            self._stand(False)
+            tallies.per_step.append(window.backwards)
+        if self.looked_at:
+            tallies.count["observed"] += 1
+            same = self._versions == [p._version for p in tallies.owned[k]]
+            moved = None
+            if window.deep:
+                moved = measured.step(window, tallies, k, self.most)
+            tallies.count["steps_without_change"] += same or moved is False
+            self._last_gradients = [(id(p.grad), p.grad._version) for p in tallies.owned[k] if p.grad is not None]
+        self.record.step(window, self.eye)
+        tallies.count["steps"] += 1
+        tallies.count["deep"] += window.deep
+        tallies.clean[k], tallies.complete[k] = False, True
+        at = (tallies.count["steps"] - 1) // max(len(tallies.owned), 1)
+        if at in self._due and (again := self._due.pop(at)) and self._seen_idle != self._idle():
+            self._due[at + again] = again  # there was indeed more than a training step
+        if self.light is None and tallies.count["deep"] >= 2 and self.eye.heard:
+            self.light = self.full or self.eye.work >= AFFORDABLE * self.eye.heard
+        if self._on:
+            self._begin()
+        self._ended = time.perf_counter()
+
+    def _pause(self, gap: float) -> None:
+        """A long pause between steps: perhaps an epoch's end, to look at the next time."""
+        if self._usual and gap > PAUSE * self._usual:
+            at = self.tallies.count["steps"] // max(len(self.tallies.owned), 1)
+            if at > FIRST and len(self._due) < 3:
+                self._due[2 * at] = at
+        else:
+            self._usual = 0.9 * self._usual + 0.1 * gap if self._usual else gap
+
+    def _idle(self) -> int:
+        """Forward passes that trained nothing."""
+        return self.tallies.count["forwards_no_grad"] + self.tallies.count["forwards_unused"]
+
+    def _norm_updates(self) -> None:
+        """Batch norm counts its own training passes: more of them than usual before a step are seen at every step."""
+        if self._norms is None:
+            return
+        now = self._norms._version
+        if self._norm_seen >= 0:
+            self.tallies.norm_updates.append(now - self._norm_seen)
+        self._norm_seen = now
+
+
+def _dense(gradient: Tensor | None) -> bool:
+    return gradient is not None and gradient.layout == torch.strided
+
+
+def _listed(optimizer: Any) -> list[Optimizer]:
+    listed = [] if optimizer is None else list(optimizer) if isinstance(optimizer, Iterable) else [optimizer]
+    for one in listed:
+        if not isinstance(one, Optimizer):
+            raise UsageError("watch needs the optimiser that takes the steps", f"got {type(one).__name__}",
+                             "give a torch.optim.Optimizer, or a list of them")
+    return listed

@@ -1,0 +1,1 @@
+"""What `convscope.watch` is made of: where its eye stands, what it samples and counts, and callbacks of other trainers."""
