@@ -51,14 +51,10 @@ def standard(x: NDArray[Any]) -> Floats:
     return ((x - x.mean(0)) / np.where(spread > 0, spread, 1)).astype(np.float32)
 
 
-def classes(seed: int, rows: int, features: int, k: int = 2, informative: int | None = None) -> Table:
-    """`make_classification`: (rows, features) and the class indices as floats, (rows,)."""
-    informative = min(features, 10) if informative is None else informative
-    redundant = min(2, features - informative)
-    x, y = make_classification(
-        rows, features, n_informative=informative, n_redundant=redundant, n_classes=k, n_clusters_per_class=1,
-        flip_y=0.0, random_state=seed,
-    )  # fmt: skip
+def classes(seed: int, rows: int, features: int, k: int = 2) -> Table:
+    """`make_classification` as it stands (two clusters a class, 1 % of labels drawn at random), class indices as floats."""
+    informative = 2 if k == 2 else 5
+    x, y = make_classification(rows, features, n_informative=informative, n_classes=k, random_state=seed)
     return x.astype(np.float32), y.astype(np.float32)
 
 

@@ -113,9 +113,7 @@ def _survivors(seed: int, mended: bool) -> Setup:
     return Setup(model, (x, y), epochs=30)
 
 
-@case(
-    "DL-31627380", "D1", also=("D10",), framework="Keras", symptom="yes", about="a passenger table by formula; layers ours"
-)
+@case("DL-31627380", "D1", also=("D10",), framework="Keras", symptom="yes", about="passengers by formula; layers ours")
 def dl_31627380(seed: int) -> Setup:
     """Ages that are not known and fares of hundreds."""
     return _survivors(seed, False)

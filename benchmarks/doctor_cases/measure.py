@@ -5,8 +5,9 @@ its repaired twin, and scores both on the training examples in evaluation mode:
 accuracy against the share of the largest class, or R² = 1 - sum (y - p)² / sum (y - mean y)² where targets are numbers.
 
 The symptom that follows: `raised` where training raises; `yes` for accuracy <= majority + .1 or < .6, R² < .3, a score that
-is not finite, or held-out accuracy (where the case holds out examples) below its own majority class; `weak` where the twin
-scores better by more than .03; else `no`. A loss that takes no target has no score: its first and last value are printed.
+is not finite, held-out accuracy (where the case holds out examples) below its own majority class, or a metric of the user's
+own that is more than .1 away from the score; `weak` where the twin scores better by more than .03; else `no`. A loss that
+takes no target has no score: its first and last value are printed.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from benchmarks.doctor_cases import Case, Setup, cases
 
 @dataclass(frozen=True)
 class Measured:
-    """One trained program: its scores, the score of the constant predictor, its loss at the first and last epoch, seconds."""
+    """One trained program: its scores, those of the constant predictor, its mean loss in every epoch, seconds."""
 
     kind: str  # 'accuracy', 'R2', 'none' or 'raised'
     score: float = float("nan")
     constant: float = 0.0  # of the majority class; R² of the mean is 0
     held_out: float | None = None
     held_out_constant: float = 0.0
+    own: float | None = None  # by the user's own metric
     losses: tuple[float, ...] = ()
     seconds: float = 0.0
     error: str = ""
@@ -42,7 +44,8 @@ class Measured:
         ends = f"loss {self.losses[0]:.4g} > {self.losses[-1]:.4g}" if self.losses else ""
         held = "" if self.held_out is None else f", held out {self.held_out:.3f}"
         beside = f" (majority {self.constant:.3f})" if self.kind == "accuracy" else ""
-        return f"{self.kind} {self.score:.3f}{beside}{held}; {ends}; {self.seconds:.0f} s"
+        own = "" if self.own is None else f", by the user's metric {self.own:.3f}"
+        return f"{self.kind} {self.score:.3f}{beside}{held}{own}; {ends}; {self.seconds:.0f} s"
 
 
 def symptom(found: Measured, twin: Measured | None) -> str:
@@ -58,6 +61,8 @@ def symptom(found: Measured, twin: Measured | None) -> str:
     if found.kind == "accuracy" and (found.score <= found.constant + 0.1 or found.score < 0.6):
         return "yes"
     if found.held_out is not None and found.kind == "accuracy" and found.held_out < found.held_out_constant:
+        return "yes"
+    if found.own is not None and abs(found.own - found.score) > 0.1:
         return "yes"
     return "weak" if twin is not None and twin.score > found.score + 0.03 else "no"
 
@@ -151,13 +156,15 @@ def measured(build: Any, seed: int) -> Measured:
     seconds = time.perf_counter() - began
     logits = setup.loss is not None
     try:
-        kind, value, constant = score(*outputs_and_targets(setup, setup.train), logits)
+        said = outputs_and_targets(setup, setup.train)
+        kind, value, constant = score(*said, logits)
     except (TypeError, ValueError, AttributeError, RuntimeError):  # outputs without targets of their shape: a free objective
         return Measured("none", losses=tuple(losses), seconds=seconds)
     held, beside = None, 0.0
     if setup.held_out is not None:
         _, held, beside = score(*outputs_and_targets(setup, setup.held_out), logits)
-    return Measured(kind, value, constant, held, beside, tuple(losses), seconds)
+    own = None if setup.metric is None else float(setup.metric(*said))
+    return Measured(kind, value, constant, held, beside, own, tuple(losses), seconds)
 
 
 def report(case: Case, seed: int) -> str:
@@ -165,7 +172,8 @@ def report(case: Case, seed: int) -> str:
     found = measured(case.build, seed)
     twin = measured(case.fixed, seed) if case.fixed is not None else None
     sign = symptom(found, twin)
-    head = f"{case.id} seed {seed} {case.fault or 'healthy'}: {sign}{'' if sign == case.symptom else f' (said: {case.symptom})'}"
+    other = "" if sign == case.symptom else f" (said: {case.symptom})"
+    head = f"{case.id} seed {seed} {case.fault or 'healthy'}: {sign}{other}"
     return "\n".join([head, f"    {found.text}", *([f"    fixed: {twin.text}"] if twin is not None else [])])
 
 
