@@ -69,12 +69,16 @@ def answers(function: Callable[[Tensor], Tensor], name: str) -> Change:
     )
 
 
+def feature_axes(x: Tensor) -> tuple[int, ...]:
+    """The axes over which one feature is collected: not columns of tables, channels of images, the last axis."""
+    if x.ndim <= 2:
+        return (0,)
+    return (0, *range(2, x.ndim)) if x.ndim == 4 and x.shape[1] <= 16 else (0, *range(1, x.ndim - 1))
+
+
 def standardised(examples: Examples) -> Change:
     """Every feature (channel of an image) to mean 0 and standard deviation 1, by the training examples' own statistics."""
-    x = examples.x.float()
-    axes = (
-        (0,) if x.ndim <= 2 else (0, *range(2, x.ndim)) if x.ndim == 4 and x.shape[1] <= 16 else (0, *range(1, x.ndim - 1))
-    )
+    x, axes = examples.x.float(), feature_axes(examples.x)
     good = torch.where(torch.isfinite(x), x, torch.nan)
     mean = torch.nanmean(good, dim=axes, keepdim=True)
     std = (torch.nanmean((good - mean).square(), dim=axes, keepdim=True)).sqrt()
@@ -156,4 +160,5 @@ def _mapped(examples: Examples, x: Callable[[Tensor], Tensor] | None, y: Callabl
         y=new[1],
         epochs=tuple(both(e) for e in examples.epochs),
         again=None if examples.again is None else both(examples.again),
+        once=None if examples.once is None else both(examples.once),
     )

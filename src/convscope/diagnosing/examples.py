@@ -14,7 +14,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler, SubsetRandomSampler, WeightedRandomSampler, default_collate
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+    default_collate,
+)
 
 from convscope.errors import DataError, UsageError
 
@@ -32,9 +40,10 @@ class Examples:
     batch: int = 32
     shuffled: bool = True
     total: int | None = None  # how many there are; None: a stream
-    again: tuple[Tensor, Tensor | None] | None = None  # the first of them, read a second time; None: cannot be
+    again: tuple[Tensor, Tensor | None] | None = None  # the dataset's first, read a second time; None: cannot be
     epochs: tuple[tuple[Tensor, Tensor | None], ...] = ()  # two whole readings of a loader, in its order
     notes: tuple[str, ...] = field(default=())
+    once: tuple[Tensor, Tensor | None] | None = None  # those of `again` as they were read first, before any epoch
 
     def __len__(self) -> int:
         return len(self.x)
@@ -77,8 +86,7 @@ def read(source: Any, batch: int | None = None, shuffle: bool | None = None, mos
                                        and not isinstance(source, (tuple, list, dict, np.ndarray, Tensor))
                                        and not hasattr(source, "__array__")):  # fmt: skip
         loader = DataLoader(cast("Dataset[Any]", source), batch or 32, shuffle=False if shuffle is None else shuffle)
-        found = _loader(loader, True if shuffle is None else shuffle, most)
-        return found
+        return _loader(loader, True if shuffle is None else shuffle, most)
     if isinstance(source, (tuple, list)) and source and _is_batch(source[0]):
         return _batches(cast("Sequence[Any]", source), shuffle, most)
     if isinstance(source, (tuple, list)) and 1 <= len(source) <= 2 and not isinstance(source, str):
@@ -143,10 +151,12 @@ def _loader(loader: DataLoader[Any], shuffle: bool | None, most: int) -> Example
             or loader.batch_sampler is None  # fmt: skip
     generator = loader.generator
     state = None if generator is None else generator.get_state()
+    known = isinstance(loader.sampler, (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler))
     try:
+        # a sampler of the user's own may move what it draws from: then all of it, as it is before the first epoch
+        again = _reread(loader.dataset, 64 if known else most)
         first = _gather(loader, most)
         second = _gather(loader, most) if hasattr(loader.dataset, "__len__") else None
-        again = _reread(loader.dataset)
     finally:
         if generator is not None and state is not None:
             generator.set_state(state)
@@ -156,17 +166,18 @@ def _loader(loader: DataLoader[Any], shuffle: bool | None, most: int) -> Example
         if total is not None and len(first[0]) >= total
         else (f"{len(first[0]):,} of {'a stream' if total is None else f'{total:,}'} examples were looked at",)
     )
-    if again is not None and again[0] is not None:
+    changed = second is not None and not shuffle and not _same(first, second)
+    if again is not None:
         return Examples(
             *first,
             loader.batch_size or 1,
             shuffle,
             total,
             again[1],
-            (first, second) if second is not None and _differ(again) else (),
+            (first, second) if second is not None and (changed or _differ(again)) else (),
             notes,
+            again[0],
         )
-    changed = second is not None and not shuffle and not _same(first, second)
     return Examples(
         *first,
         loader.batch_size or 1,
@@ -178,11 +189,11 @@ def _loader(loader: DataLoader[Any], shuffle: bool | None, most: int) -> Example
     )
 
 
-def _reread(dataset: Any) -> tuple[Any, Any] | None:
-    """The first 64 of a dataset that is read by number, twice; None for a stream."""
+def _reread(dataset: Any, most: int) -> tuple[Any, Any] | None:
+    """The first of a dataset that is read by number, twice; None for a stream."""
     if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         return None
-    many = range(min(64, len(dataset)))
+    many = range(min(most, len(dataset)))
     return tuple(_pair(default_collate([dataset[i] for i in many])) for _ in range(2))  # type: ignore[return-value]
 
 
