@@ -6,6 +6,7 @@ features.py      what a unit, layer or class has learned to look for
 attributions.py  which pixels decided: one method, or all side by side
 mechanics.py     single numbers worked out, one training step, proofs, somebody's own backpropagation checked
 collections.py   a network over a collection of images: sweeps, studies, the atlas
+doctoring.py     why training stalls: before, while, afterwards; and asked in words
 editing.py       a network changed: a copy, and the receipt
 comparisons.py   networks side by side: what training changed, how alike two are
 evaluating.py    which heat-maps can be trusted
@@ -20,6 +21,7 @@ from __future__ import annotations
 from convscope.actions.attributions import attribute, attribute_all, attribute_each
 from convscope.actions.collections import atlas, open_atlas, respond, study, swept
 from convscope.actions.comparisons import compare
+from convscope.actions.doctoring import check
 from convscope.actions.editing import ablation, edit
 from convscope.actions.evaluating import evaluate
 from convscope.actions.features import chosen, feature, keep_last, rebuild
@@ -37,6 +39,7 @@ __all__ = [
     "attribute_all",
     "attribute_each",
     "calibrate",
+    "check",
     "check_preprocess",
     "chosen",
     "compare",

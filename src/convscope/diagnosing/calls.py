@@ -141,7 +141,7 @@ class Recorder(TorchFunctionMode):
         return f"{name}:{count}" if count else name
 
     def _place(self) -> tuple[str, str, str]:
-        frame, module, line, text = sys._getframe(2), "", "", ""  # noqa: SLF001
+        frame, module, line, text = sys._getframe(2), "", "", ""
         for _ in range(60):
             if frame is None:
                 break

@@ -59,6 +59,11 @@ class Evidence:
     notes: list[str] = field(default_factory=list[str])
 
     @property
+    def has_program(self) -> bool:
+        """Or is there a training record alone?"""
+        return self.program is not None  # type: ignore[reportUnnecessaryComparison] - given as None with a run alone
+
+    @property
     def left(self) -> float:
         """Seconds left."""
         return max(0.0, self.seconds - (time.perf_counter() - self.begun))
@@ -235,7 +240,7 @@ class Evidence:
 
     @functools.cached_property
     def tiny(self) -> tuple[float, float, Score]:
-        """Ten examples by heart: the factor on the rate that did best, the last loss, the score. At most a quarter of the time."""
+        """Ten examples by heart: the factor on the rate that did best, the last loss, the score."""
         best = (math.nan, math.inf, Score("loss", math.nan, math.nan, math.nan, 0))
         few = replace(
             self.program,
@@ -280,6 +285,7 @@ def _signal(call: Call, gradient: Tensor | None) -> Signal:
     alike = math.nan
     if flat.shape[1] > 1:
         alike = float((flat - flat[:, :1]).abs().max()) / (spread + 1e-12) if spread > 0 else 0.0
-    return Signal(call.name, call.op, spread, float(flat.mean()), float(zero.float().mean()), float(zero.all(0).float().mean()),
-                  saturated, math.nan if gradient is None else float(gradient.float().std(unbiased=False)), alike,
+    dead = float(zero.all(0).float().mean())
+    return Signal(call.name, call.op, spread, float(flat.mean()), float(zero.float().mean()), dead, saturated,
+                  math.nan if gradient is None else float(gradient.float().std(unbiased=False)), alike,
                   tuple(v.shape[1:]))  # fmt: skip

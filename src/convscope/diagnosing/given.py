@@ -35,7 +35,8 @@ def program(model: Any, data: Any, loss: Any = None, optimizer: Any = None, **wo
     held = words.get("held_out")
     held_out = None if held is None else read(held, words.get("batch_size"), False)
     facts: dict[str, Any] = {"examples": examples, "held_out": held_out, "epochs": words.get("epochs"),
-                             "metric": words.get("metric"), "notes": examples.notes, "name": type(model).__name__}  # fmt: skip
+                             "metric": words.get("metric"), "notes": examples.notes,
+                             "name": type(model).__name__}  # fmt: skip
     if keras_program.is_keras(model):
         module, made, recipe = keras_program.parts(model, loss, optimizer)
         return Program(module, made, recipe, framework="keras", **facts)

@@ -28,7 +28,7 @@ class KerasModule(nn.Module):
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, nn.Parameter]]:  # noqa: ARG002
+    ) -> Iterator[tuple[str, nn.Parameter]]:
         """By layer and variable: 'dense.kernel'. Keras's own names change when a model is copied."""
         seen: dict[str, int] = {}
         for variable in self.inner.weights:  # type: ignore[union-attr]

@@ -1,0 +1,129 @@
+"""Does the remedy hold? A copy with it and an untouched control: same begin, same order of examples, same number of steps.
+
+    effect = mean over seeds of share(remedy) − share(control)          share: of the way from a constant answer to the best
+    interval = effect ± t · s/√seeds                                    95 %, Student's t
+    confirmed: the interval lies above 0, the effect is at least 0.1, and the remedied copy learns with every seed
+
+Weights begin as the user's own in every run; seeds change the order of the examples and the dropout. Several faults can hide
+one another: where the first remedy alone does not help, it is tried together with the next ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope.diagnosing.evidence import Evidence
+from convscope.diagnosing.program import Program, left_alone
+from convscope.diagnosing.score import Score
+from convscope.diagnosing.suspicion import Change
+from convscope.diagnosing.trial import Trial, train
+
+_T = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}  # Student's t, 95 % two-sided, by degrees of freedom
+LEAST = 0.1  # effect, in shares of the way from a constant answer to the best
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """What came of a controlled trial."""
+
+    change: str
+    confirmed: bool
+    effect: float
+    low: float
+    high: float
+    steps: int
+    control: tuple[Score, ...] = ()
+    remedied: tuple[Score, ...] = ()
+    curves: dict[str, NDArray[np.float64]] = field(
+        default_factory=dict[str, "NDArray[np.float64]"]
+    )  # control, remedy: (seeds, steps)
+
+    @property
+    def words(self) -> str:
+        """In one sentence."""
+        metric = self.remedied[0].metric if self.remedied else "score"
+        before, after = (
+            np.mean([s.value for s in scores]) if scores else math.nan for scores in (self.control, self.remedied)
+        )
+        said = "confirmed" if self.confirmed else "not confirmed"
+        worth = "±∞" if not math.isfinite(self.low) else f"95 % interval {self.low:+.2f} … {self.high:+.2f}"
+        return (f"{said}: {self.change}: {metric} {before:.3g} → {after:.3g} over {len(self.remedied)} seeds, {self.steps} steps each "
+                f"(effect {self.effect:+.2f} of the way to the best, {worth})")  # fmt: skip
+
+
+def prove(
+    program: Program,
+    change: Change,
+    seeds: int = 3,
+    steps: int = 300,
+    seconds: float = 5.0,
+    controls: Sequence[tuple[Trial, Score]] = (),
+    progress: Progress | None = None,
+) -> Proof:
+    """Train the changed copy beside the control. `controls`: runs of the control that are there already, one a seed."""
+    kept = list(controls) or control(program, seeds, steps, seconds, progress)
+    steps = min([steps, *(len(t.losses) for t, _ in kept if t.broke is None and not t.problem and len(t.losses))])
+    remedied: list[tuple[Trial, Score]] = []
+    for seed in range(seeds):
+        if progress is not None:
+            progress(seed, seeds, f"{change.name}, seed {seed}")
+        remedied.append(_run(program, change, seed, steps, 4 * seconds))
+    a, b = (np.array([_share(s) for _, s in runs]) for runs in (kept, remedied))
+    gain = b - a[: len(b)]
+    spread = float(gain.std(ddof=1)) if len(gain) > 1 else math.inf
+    half = _T.get(len(gain) - 1, 2.0) * spread / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
+    effect = float(gain.mean())
+    sound = all(s.learned and t.broke is None and not t.problem for t, s in remedied)
+    curves = {"control": _curves([t for t, _ in kept]), "remedy": _curves([t for t, _ in remedied])}
+    return Proof(change.name, bool(sound and effect >= LEAST and effect - half > 0), effect, effect - half, effect + half, steps,
+                 tuple(s for _, s in kept), tuple(s for _, s in remedied), curves)  # fmt: skip
+
+
+def control(
+    program: Program, seeds: int, steps: int, seconds: float, progress: Progress | None = None
+) -> list[tuple[Trial, Score]]:
+    """The untouched program, one run a seed; all take as many steps as the first could in its time."""
+    found: list[tuple[Trial, Score]] = []
+    for seed in range(seeds):
+        if progress is not None:
+            progress(seed, seeds, f"control, seed {seed}")
+        found.append(_run(program, None, seed, steps, seconds if seed == 0 else 4 * seconds))
+        if seed == 0 and found[0][0].broke is None and not found[0][0].problem:
+            steps = len(found[0][0].losses)
+    return found
+
+
+def _run(program: Program, change: Change | None, seed: int, steps: int, seconds: float) -> tuple[Trial, Score]:
+    with left_alone():
+        twin = program.twin()
+        changed = twin if change is None else change.apply(twin)
+        seen = Evidence(changed, seconds=2.0, seed=seed)
+        trial = train(changed, seed, steps, seconds)
+        found = seen.judge(changed)
+        if found.metric == "loss":  # only the loss can be looked at: how far did it fall, against the whole way?
+            found = Score("loss", trial.last, seen.loss.constant, _fallen(trial, seen), found.examples)
+    return trial, found
+
+
+def _fallen(trial: Trial, seen: Evidence) -> float:
+    """(first − last)/(|first| + |last|), or the share of the way to the floor where that is known."""
+    way = seen.loss.constant - seen.loss.floor
+    if math.isfinite(way) and way > 1e-12:
+        return (seen.loss.constant - trial.last) / way
+    return (trial.first - trial.last) / (abs(trial.first) + abs(trial.last) + 1e-12)
+
+
+def _share(found: Score) -> float:
+    """Between −1 and 1: a run that broke is as bad as a constant answer or worse."""
+    return float(np.clip(found.share, -1.0, 1.0)) if math.isfinite(found.share) else 0.0
+
+
+def _curves(trials: list[Trial]) -> NDArray[np.float64]:
+    longest = max((len(t.losses) for t in trials), default=0)
+    return np.stack([np.pad(t.losses, (0, longest - len(t.losses)), constant_values=np.nan) for t in trials])

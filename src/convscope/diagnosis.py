@@ -1,0 +1,120 @@
+"""Why does training stall? Every check of `checks/` asked, the symptom judged, the remedies ranked, and on request proved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope import __version__, registry
+from convscope.diagnosing import proof, symptom, verdict
+from convscope.diagnosing.evidence import Evidence
+from convscope.diagnosing.program import Program, left_alone
+from convscope.diagnosing.suspicion import Change, Suspicion
+from convscope.diagnosing.verdict import Ranked
+from convscope.results import Finding, Findings, Origin, Run
+
+Progress = Callable[[int, int, str], None]
+CHAIN = 3  # remedies that are tried together
+
+
+def diagnose(
+    program: Program | None,
+    run: Run | None = None,
+    seconds: float = 4.0,
+    seed: int = 0,
+    prove: int = 0,
+    progress: Progress | None = None,
+) -> Findings:
+    """Findings on a program, a watched run, or both. `prove`: over how many seeds the remedies are proved; 0: not at all."""
+    evidence = Evidence(cast("Program", program), run, seconds, seed)
+    begun = time.perf_counter()
+    with left_alone(None if program is None else program.model):
+        suspicions, rows = _asked(evidence, progress)
+        seen = symptom.symptom(evidence)
+        ranked = verdict.rank(suspicions, evidence, seen)
+        told = verdict.findings(ranked, seen)
+        curves: dict[str, NDArray[Any]] = {}
+        if prove and program is not None:
+            told, curves = _proved(program, ranked, told, prove, max(seconds, 4.0), progress)
+    looked = f"{time.perf_counter() - begun:.1f} s"
+    notes = [*([] if program is None else program.notes), *evidence.notes, _tried(evidence), f"looked for {looked}"]
+    name = program.name if program is not None else "training record"
+    origin = Origin(f"check(seconds={seconds:g})", name, "" if program is None else f"{len(program.examples)} examples", seed,
+                    {"convscope": __version__})  # fmt: skip
+    return Findings(origin=origin, title=f"{name}: why does it not learn?" if any(f.severity == "error" for f in told) else name,
+                    findings=told, checked=rows, units={"seconds": "s"}, curves=curves, notes=tuple(n for n in notes if n))  # fmt: skip
+
+
+def _asked(evidence: Evidence, progress: Progress | None) -> tuple[list[Suspicion], dict[str, NDArray[Any]]]:
+    """Every check that applies; what each took, and what it suspects."""
+    names = registry.names("checks")
+    found: list[Suspicion] = []
+    rows: dict[str, list[Any]] = {"check": [], "suspects": [], "seconds": []}
+    for k, name in enumerate(names):
+        if progress is not None:
+            progress(k, len(names), name)
+        check: Any = registry.load("checks", name)()
+        if (check.needs == "program" and not evidence.has_program) or (check.needs == "run" and evidence.run is None):
+            continue
+        begun = time.perf_counter()
+        try:
+            said = list(cast("Iterable[Suspicion]", check(evidence)))
+        except Exception as problem:  # noqa: BLE001 - one check that fails must not hide the others; it is told
+            said = []
+            evidence.notes.append(f"the check {name} failed: {type(problem).__name__}: {problem}")
+        found += said
+        rows["check"].append(name)
+        rows["suspects"].append(" ".join(s.fault for s in said))
+        rows["seconds"].append(round(time.perf_counter() - begun, 3))
+    return found, {k: np.array(v) for k, v in rows.items()} if rows["check"] else {}
+
+
+def _proved(program: Program, ranked: list[Ranked], told: tuple[Finding, ...], seeds: int, seconds: float,
+            progress: Progress | None) -> tuple[tuple[Finding, ...], dict[str, NDArray[Any]]]:  # fmt: skip
+    """The remedies of the alarms, one by one and then together, each beside the same control."""
+    grave = {f.fault for f in told if f.severity == "error"}
+    tried = [r.suspicion for r in ranked if r.suspicion.fault in grave and r.suspicion.change is not None]
+    tried = tried or [r.suspicion for r in ranked if r.suspicion.change is not None and r.weight >= verdict.HINT][:1]
+    if not tried:
+        return told, {}
+    controls = proof.control(program, seeds, 2000, seconds, progress)
+    if any(t.problem for t, _ in controls):
+        controls = []
+    curves: dict[str, NDArray[Any]] = {}
+    found = {f.fault: f for f in told}
+    for names, change in _chains(tried):
+        got = proof.prove(program, change, seeds, 2000 if not controls else len(controls[0][0].losses) or 200, seconds, controls,
+                          progress)  # fmt: skip
+        key = "+".join(names)
+        curves |= {f"{key} {which}": values for which, values in got.curves.items()}
+        for name in names:
+            if name in found and (got.confirmed or found[name].confirmed is None):
+                found[name] = verdict.with_proof(found[name], got.words, got.confirmed)
+        if got.confirmed:
+            break
+    return tuple(found.get(f.fault, f) if f.fault else f for f in told), curves
+
+
+def _chains(tried: list[Suspicion]) -> list[tuple[tuple[str, ...], Change]]:
+    """The first alone, the first two, three; then the others alone."""
+    found: list[tuple[tuple[str, ...], Change]] = []
+    for n in range(1, min(CHAIN, len(tried)) + 1):
+        change = tried[0].change
+        assert change is not None
+        for other in tried[1:n]:
+            assert other.change is not None
+            change = change.then(other.change)
+        found.append((tuple(s.fault for s in tried[:n]), change))
+    found += [((s.fault,), s.change) for s in tried[1:CHAIN] if s.change is not None]
+    return found
+
+
+def _tried(evidence: Evidence) -> str:
+    if not evidence.has_program or "trial" not in vars(evidence):
+        return ""
+    trial = evidence.trial
+    return f"tried for {len(trial.losses)} steps on {len(evidence.program.examples):,} examples, {trial.seconds:.1f} s, on a copy"
