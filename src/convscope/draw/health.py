@@ -1,7 +1,7 @@
 """The health of a network's layers while it trains: a map of layers × steps for each measure, on a fixed scale.
 
     position   where a number stands on its scale, 0 … 1; by its logarithm where sizes span decades
-    tone       −1 … 1: within ±EDGE the healthy band, below it −, above it +, at ±1 the ends of the scale or beyond them
+    tone       −1 … 1: within ±EDGE the healthy band, from ±BEYOND to ±1 what is above it (+) or below it (−)
 
 The scales are the same for every run, so that two maps can be compared; a measure without a healthy band (the size of a
 gradient depends on the loss) has a plain scale, and is read down a column: what matters is how it changes with the depth.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from convscope.draw.paper import Paper
 
 UNSEEN = 214  # grey: neither map has it, and a hatch would be louder than the numbers
-EDGE = 0.15  # how strongly the edge of the healthy band is coloured
+EDGE, BEYOND = 0.06, 0.2  # how strongly the edge of the healthy band is coloured, and what lies just beyond it
 WIDE, NAMES, GAP = 3.0, 1.35, 0.75  # inches: a map, its layers' names, the room on its right for the scale
 ROW, TALLEST = 0.15, 4.2  # inches: a layer's row at most, a map
 
@@ -74,7 +74,7 @@ def tone(measure: Measure, values: Any) -> NDArray[Any]:
     """How far a number is from healthy, −1 … 1; on a scale without a band its position. NaN: not seen.
 
     >>> tone(MEASURES[2], [0.0, 0.1, 1.0]).tolist()
-    [0.0, 0.15, 1.0]
+    [0.0, 0.06, 1.0]
     """
     p = position(measure, values)
     if measure.healthy is None:
@@ -82,8 +82,8 @@ def tone(measure: Measure, values: Any) -> NDArray[Any]:
     low, high = (float(x) for x in position(measure, measure.healthy))
     one_sided = low == 0.0
     within = EDGE * ((p - low) if one_sided else 2 * p - low - high) / (high - low)
-    above = EDGE + (1 - EDGE) * (p - high) / (1 - high)
-    below = within if one_sided else -EDGE - (1 - EDGE) * (low - p) / low
+    above = BEYOND + (1 - BEYOND) * (p - high) / (1 - high)
+    below = within if one_sided else -BEYOND - (1 - BEYOND) * (low - p) / low
     return np.where(p > high, above, np.where(p < low, below, within))
 
 
@@ -116,7 +116,8 @@ def lines(run: Run) -> list[str]:
 
 def _band(measure: Measure) -> str:
     low, high = measure.healthy or (measure.low, measure.high)
-    return f"at most {written(measure, high)}" if low == measure.low else f"{written(measure, low)} … {written(measure, high)}"
+    top = written(measure, high)
+    return f"at most {top}" if low == measure.low else f"{written(measure, low)} … {top}"
 
 
 def size(run: Run) -> tuple[float, float]:

@@ -76,7 +76,7 @@ def records(result: Run) -> tuple[list[str], list[list[Any]]]:
     """Header and rows for a CSV file: training steps, epochs, then each layer at each step; the first column says which."""
     health_of = [name for name in result.health if name != "step"]
     layers = ["layer", *health_of] if result.layers else []
-    names = list(dict.fromkeys([*result.steps, *result.epochs, *(["step"] if layers else []), *layers]))
+    names: list[str] = list(dict.fromkeys([*result.steps, *result.epochs, *(["step"] if layers else []), *layers]))
     rows: list[list[Any]] = []
     for record, of in ((result.steps, "step"), (result.epochs, "epoch")):
         rows += [[of, *(np.asarray(record[name])[r].item() if name in record else "" for name in names)]

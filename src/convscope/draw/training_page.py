@@ -10,6 +10,7 @@ long run the page gets COLUMNS columns of the map and POINTS steps of the curves
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
@@ -28,6 +29,7 @@ from convscope.results import Finding, Findings, Result, Run
 COLUMNS = 400  # steps of a map
 POINTS = 1500  # steps of a curve
 KEPT = ("run", "findings")
+STEP = re.compile(r"\b(?:step|iteration|batch)\s+(\d[\d,]{0,14})", re.IGNORECASE)  # as health.js reads it
 
 
 def folders(folder: Path) -> tuple[Path, ...]:
@@ -46,7 +48,7 @@ def read(folder: str | Path) -> tuple[dict[str, Result], dict[str, str]]:
                 if store.kind(path) in KEPT:
                     found.setdefault(path.stem, store.read(path))
             except StoreError as problem:
-                broken[path.name] = str(problem)
+                broken[path.name] = str(problem).replace(str(path), path.name)  # a page may be given away
     return found, broken
 
 
@@ -81,12 +83,7 @@ def run_of(name: str, runs: Mapping[str, Any]) -> str | None:
 def named_steps(found: Mapping[str, Result]) -> set[int]:
     """The steps that findings speak of: these columns are never left out."""
     said = [f.where for r in found.values() if isinstance(r, Findings) for f in r.findings]
-    return {int(n) for where in said for word, n in _pairs(where) if word in ("step", "iteration", "batch")}
-
-
-def _pairs(where: str) -> list[tuple[str, str]]:
-    parts = where.lower().replace(",", " ").replace(":", " ").split()
-    return [(a, b) for a, b in pairwise(parts) if b.isdecimal() and len(b) < 15]
+    return {int(n.replace(",", "")) for where in said for n in STEP.findall(where)}
 
 
 def run(name: str, result: Run, named: set[int] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]

@@ -17,6 +17,7 @@
     ['Images', 'images', ['images', 'image']],
     ['Map', 'map', ['map']],
     ['Depth', 'depth', ['depth']],
+    ['Training', 'training', ['training']],
     ['About', 'about', ['about']],
   ];
   let network = null,
@@ -80,6 +81,7 @@
   async function draw() {
     const before = route;
     route = routes.parse(location.hash);
+    if (network.only) route.page = network.only; // a folder with runs and no atlas has one page
     const turn = (drawing += 1);
     const focused = document.activeElement?.id;
     const same = before && before.page === route.page && before.args.join('/') === route.args.join('/');
@@ -125,6 +127,7 @@
       images: 'images',
       map: 'map',
       depth: 'through the depth',
+      training: 'training',
       about: 'about',
     }[route.page];
     return `${what ? `${what} · ` : ''}${network.name} · convscope`;
@@ -134,7 +137,7 @@
     const nav = h(
       'nav',
       { 'aria-label': 'Pages' },
-      NAV.map(([text, page, covers]) =>
+      NAV.filter(([, page]) => !network.only || page === network.only).map(([text, page, covers]) =>
         h(
           'a',
           {
@@ -197,7 +200,7 @@
           ),
           nav,
           lamp,
-          window.convscope.searchBox(context),
+          network.only ? null : window.convscope.searchBox(context),
           h('div.buttons', {}, toggle, help),
         ),
       );
@@ -227,10 +230,10 @@
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog')) return;
     if (event.target.closest('input, select, textarea')) return;
     const { key } = event;
-    const went = prefix === 'g' ? { l: '#/', i: '#/images', m: '#/map', d: '#/depth', a: '#/about' }[key] : null;
+    const went = prefix === 'g' ? { l: '#/', i: '#/images', m: '#/map', d: '#/depth', t: '#/training', a: '#/about' }[key] : null;
     prefix = key === 'g' ? 'g' : '';
     if (went) location.hash = went;
-    else if (key === '/') document.getElementById('search').focus();
+    else if (key === '/') document.getElementById('search')?.focus();
     else if (key === '?') openHelp();
     else if (key === 't') theme.toggle();
     else if (!pages[route.page]?.keys?.(context(), key)) return;

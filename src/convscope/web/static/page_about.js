@@ -196,7 +196,7 @@
     ['← →', 'previous and next unit or image'],
     ['[ ]', 'previous and next layer'],
     ['arrows, space', 'on a mechanics page: to the next number, play or pause'],
-    ['g then l, i, m, d, a', 'go to layers, images, map, depth, about'],
+    ['g then l, i, m, d, t, a', 'go to layers, images, map, depth, training, about'],
     ['t', 'light or dark'],
     ['Esc', 'close'],
   ];

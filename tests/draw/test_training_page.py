@@ -1,0 +1,94 @@
+"""training_page: what the page is told equals the stored arrays, nothing that matters is thinned away, a broken file is named.
+
+Mutations that turn it red: `np.nanargmax` -> `np.nanargmin` in `curve_points` (a spike is lost); `| {"run": …}` fixed to None
+(findings of one run are shown with all); `found.setdefault` before `store.kind(path) in KEPT` (tables are taken for runs);
+`seen else None` turned round in `_numbers` (a NaN loss becomes "not seen").
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convscope.draw import training_page
+from convscope.results import Finding, Findings, Run, Table
+from tests.draw.test_health import watched
+
+
+def test_what_the_page_is_told_equals_the_arrays(tmp_path: Path) -> None:
+    run = watched(4, 6)
+    run.steps["loss"][3:5] = np.nan, np.inf
+    run.save(tmp_path / "run.npz")
+    told = json.loads(json.dumps(training_page.page(tmp_path), allow_nan=False))["runs"][0]
+    assert told["name"] == "run"
+    assert told["layers"] == list(run.layers)
+    assert told["columns"] == run.health["step"].tolist()
+    assert told["steps"]["loss"][3:5] == ["nan", "inf"]
+    np.testing.assert_allclose(told["steps"]["loss"][:3], run.steps["loss"][:3], rtol=1e-5)
+    for key, values in run.health.items():
+        if key != "step":
+            np.testing.assert_allclose(np.array(told["health"][key], np.float64), values, rtol=1e-5)
+    assert told["counts"] == {"steps": 18, "points": 18, "seen": 6, "columns": 6}
+
+
+def test_findings_belong_to_the_run_whose_name_they_begin_with(tmp_path: Path) -> None:
+    (tmp_path / "training").mkdir()
+    for name in ("run", "run2"):
+        watched().save(tmp_path / f"training/{name}.npz")
+    found = Findings(title="t", findings=(Finding("error", "flat", code="- a\n+ b", evidence={"loss": 2.5}),),
+                     curves={"O2 control": np.array([[1.0, np.nan]]), "O2 remedy": np.array([[1.0, 0.5]])})
+    for name in ("run2.findings", "doctor"):
+        found.save(tmp_path / f"training/{name}.npz")
+    Table(columns={"a": np.ones(1)}).save(tmp_path / "training/table.npz")
+    told = training_page.page(tmp_path)
+    assert [r["name"] for r in told["runs"]] == ["run", "run2"]
+    assert {f["name"]: f["run"] for f in told["findings"]} == {"doctor": None, "run2.findings": "run2"}
+    assert told["findings"][0]["findings"][0]["code"] == ["- a", "+ b"]
+    assert told["findings"][0]["findings"][0]["evidence"] == [["loss", "2.5"]]
+    proof = told["findings"][0]["proofs"]["O2"]
+    assert proof["arms"]["control"] == {"seeds": [[1.0, "nan"]], "mean": [1.0, "nan"]}
+    assert proof["steps"] == [1, 2]
+
+
+def test_a_broken_file_is_named_without_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "half.npz").write_bytes(b"half of a run")
+    told = training_page.page(tmp_path)
+    assert told["runs"] == []
+    assert told["broken"][0]["name"] == "half.npz"
+    assert "half.npz is not a result that convscope wrote" in told["broken"][0]["problem"]
+    assert str(tmp_path) not in told["broken"][0]["problem"]
+    assert training_page.holds(tmp_path)
+    (tmp_path / "index.html").write_text("")  # in an atlas only the folder `training` counts
+    assert not training_page.holds(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_spike_and_no_first_nan_is_thinned_away(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    loss = rng.random(20_000)
+    spike, pit, broken = rng.choice(19_000, 3, replace=False)
+    loss[spike], loss[pit], loss[broken] = 50, -50, np.nan
+    loss[19_500:] = np.nan
+    kept = training_page.curve_points(loss)
+    assert {0, 19_999, spike, pit, broken} <= set(kept.tolist())
+    assert len(kept) <= training_page.POINTS + 3
+    assert (np.diff(kept) > 0).all()
+    assert training_page.curve_points(np.zeros(0)).size == 0
+
+
+def test_long_runs_keep_the_columns_that_findings_name() -> None:
+    steps = 7 * np.arange(3000)
+    run = Run(steps={"loss": np.ones(3)}, epochs={}, layers=("a",), health={"step": steps, "dead": np.zeros((1, 3000))})
+    finding = Findings(title="", findings=(Finding("error", "x", "a at step 12348"), Finding("error", "y", "from step 10,000")))
+    named = training_page.named_steps({"f": finding})
+    assert named == {12348, 10000}
+    told = training_page.run("run", run, named)
+    assert 7 * 1764 in told["columns"]
+    assert told["columns"][0] == 0
+    assert told["columns"][-1] == steps[-1]
+    assert len(told["columns"]) <= training_page.COLUMNS + len(named)
+    assert told["counts"]["seen"] == 3000
+    assert len(told["health"]["dead"][0]) == len(told["columns"])
