@@ -43,7 +43,8 @@ def _maps(features: int, inputs: int, name: str, scene: Scene) -> str | None:
         return None
     opened = f"; the network was opened with {by(scene.opened[1:])}" if scene.opened and len(scene.opened) == 4 else ""
     return (f"flattening gives {features} = {c}×{had}×{had} features, and the layer was made for "
-            f"{inputs} = {c}×{wanted}×{wanted}: the images are of another size than it was counted for{opened}, or a pooling or stride was changed")
+            f"{inputs} = {c}×{wanted}×{wanted}: the images are of another size than it was counted for{opened}, or a "
+            f"pooling or stride was changed")
 
 
 def _convolution(v: Values, scene: Scene) -> Values:

@@ -55,7 +55,8 @@ MESSAGES = (
     Message(r"device-side assert triggered|`?t >= 0 && t < n_classes`? failed", "D6",
             "a check on the GPU has failed",
             "nearly always a label (or embedding index) that is negative or not below the number of classes; the line "
-            "shown is a later one, since the GPU works ahead", "run one batch on the CPU: the message there names the index; or set "
+            "shown is a later one, since the GPU works ahead", "run one batch on the CPU: the message there names "
+                                                               "the index; or set "
             "CUDA_LAUNCH_BLOCKING=1. Restart Python afterwards", "+assert 0 <= int(y.min()) and int(y.max()) < K",
             "labels.min() is 0 and labels.max() is the number of outputs − 1"),
     Message(r"out of memory|can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED", "", "the memory is used up",
