@@ -152,6 +152,8 @@ def replaced_head(seed: int, net: str, *, sound: bool = False) -> Setup:
     """The optimiser is built, then a new head is put on: it holds the old head's parameters."""
     setup = build(seed, net)
     model = setup.model
+    for x, y in setup.train:  # what was learned before: digits, two to a class
+        sound_step(model, setup.optimizer, x, (3 * y % 10) // 2)
     model[-1] = nn.Linear(model[-1].in_features, 10)
     model[:-1].requires_grad_(False)  # the body is not to learn, so that all depends on the head
     parameters = list(model.parameters()) if sound else list(setup.optimizer.param_groups[0]["params"])
