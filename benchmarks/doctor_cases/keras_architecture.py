@@ -23,7 +23,15 @@ def _few_batches(seed: int, momentum: float) -> Setup:
     return Setup(compiled((113, 113, 3), layers, "binary_crossentropy", optimizers.Adam(0.001)), (x, y), batch=8, epochs=5)
 
 
-@case("SO-43055289", "A11", also=("D11",), framework="Keras", symptom="no", about="113 x 113 pixels for 225 x 225")
+@case(
+    "SO-43055289",
+    "A11",
+    also=("D11",),
+    framework="Keras",
+    symptom="no",
+    about="113 x 113 pixels for 225 x 225; loss .0037 in training but .033 in evaluation, mended .0027; "
+    "seeds 0 and 1: accuracy 1.00 (majority 0.50); mended 1.00",
+)
 def so_43055289(seed: int) -> Setup:
     """Batch norm whose running statistics take hundreds of steps, in a training of forty."""
     return _few_batches(seed, 0.99)
@@ -48,7 +56,12 @@ def _network_in_network(seed: int, last: str | None) -> Setup:
 
 
 @case(
-    "SO-47735201", "A2", also=("O10",), framework="Keras", symptom="weak", about="1,200 coloured digits, 16 x 16, 10 epochs"
+    "SO-47735201",
+    "A2",
+    also=("O10",),
+    framework="Keras",
+    symptom="weak",
+    about="1,200 coloured digits, 16 x 16, 10 epochs; seeds 0 and 1: accuracy 0.79 (majority 0.11); mended 0.83 and 0.85",
 )
 def so_47735201(seed: int) -> Setup:
     """The class maps pass a ReLU before they are averaged, so that a class can only be voted for."""
@@ -70,7 +83,14 @@ def _sine(seed: int, mended: bool) -> Setup:
     return Setup(compiled((1,), layers, "mean_squared_error", rule, ()), (x, y), epochs=10 if mended else 2)
 
 
-@case("SO-49583466", "A4", also=("A8", "P11", "P2"), framework="Keras", symptom="yes", about="")
+@case(
+    "SO-49583466",
+    "A4",
+    also=("A8", "P11", "P2"),
+    framework="Keras",
+    symptom="yes",
+    about="seeds 0 and 1: R² 0.00 and -0.01; mended 1.00 and 0.99",
+)
 def so_49583466(seed: int) -> Setup:
     """A sine through three layers of sigmoids that begin small: a flat line."""
     return _sine(seed, False)
@@ -89,7 +109,14 @@ def _half(seed: int, mended: bool) -> Setup:
     return Setup(model, (x, x[:, 0] / 2), epochs=300 if mended else 10)
 
 
-@case("SO-56452176", "A6", also=("A2", "P11"), framework="Keras", symptom="yes", about="")
+@case(
+    "SO-56452176",
+    "A6",
+    also=("A2", "P11"),
+    framework="Keras",
+    symptom="yes",
+    about="seeds 0 and 1: R² -0.46 and 1.00; mended 1.00",
+)
 def so_56452176(seed: int) -> Setup:
     """Half of a number, on five numbers, through one ReLU."""
     return _half(seed, False)
@@ -114,7 +141,14 @@ def _small_start(seed: int, mended: bool) -> Setup:
     return Setup(model, (x, one_hot(y, 2)), epochs=15)
 
 
-@case("SO-61498304", "A8", also=("P8", "A6"), framework="Keras", symptom="yes", about="500 rows for 1,000, 15 epochs for 25")
+@case(
+    "SO-61498304",
+    "A8",
+    also=("P8", "A6"),
+    framework="Keras",
+    symptom="yes",
+    about="500 rows for 1,000, 15 epochs for 25; seeds 0 and 1: accuracy 0.50 (majority 0.50); mended 1.00",
+)
 def so_61498304(seed: int) -> Setup:
     """Four dense layers that begin within .05 of nought, under L2 of .01 and dropout."""
     return _small_start(seed, False)
@@ -133,7 +167,13 @@ def _tanh_stack(depth: int, outputs: int) -> list[nn.Layer]:
     return [*hidden, nn.Dense(outputs, "sigmoid", **start)]
 
 
-@case("HEALTHY-AT-blob-a8640f1a", "", framework="Keras", symptom="no", about="120 epochs for 199")
+@case(
+    "HEALTHY-AT-blob-a8640f1a",
+    "",
+    framework="Keras",
+    symptom="no",
+    about="120 epochs for 199; seeds 0 and 1: accuracy 0.84 and 0.83 (majority 0.33)",
+)
 def healthy_blob(seed: int) -> Setup:
     """Three blobs by three sigmoids and the categorical loss, which is unusual and works."""
     begin(seed)
@@ -149,16 +189,26 @@ def _circles(seed: int, depth: int, epochs: int) -> Setup:
     return Setup(model, (x.astype(np.float32), y.astype(np.float32)), batch=128, epochs=epochs)
 
 
-@case("HEALTHY-AT-circle-46edd947", "", framework="Keras", symptom="no", about="")
+@case(
+    "HEALTHY-AT-circle-46edd947", "", framework="Keras", symptom="no", about="seeds 0 and 1: accuracy 0.84 (majority 0.50)"
+)
 def healthy_circle_a(seed: int) -> Setup:
     return _circles(seed, 11, 91)
 
 
-@case("HEALTHY-AT-circle-84b9e92c", "", framework="Keras", symptom="no", about="")
+@case(
+    "HEALTHY-AT-circle-84b9e92c", "", framework="Keras", symptom="no", about="seeds 0 and 1: accuracy 0.84 (majority 0.50)"
+)
 def healthy_circle_b(seed: int) -> Setup:
     return _circles(seed, 11, 97)
 
 
-@case("HEALTHY-AT-circle-88f274c5", "", framework="Keras", symptom="no", about="")
+@case(
+    "HEALTHY-AT-circle-88f274c5",
+    "",
+    framework="Keras",
+    symptom="no",
+    about="seeds 0 and 1: accuracy 0.83 and 0.63 (majority 0.50)",
+)
 def healthy_circle_c(seed: int) -> Setup:
     return _circles(seed, 17, 91)

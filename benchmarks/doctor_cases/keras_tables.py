@@ -24,7 +24,14 @@ def _fifty_rows(seed: int, mended: bool) -> Setup:
     return Setup(model, (x, y), epochs=300)
 
 
-@case("SO-69901379", "D1", also=("D4", "P2"), framework="Keras", symptom="yes", about="300 epochs for 1,000")
+@case(
+    "SO-69901379",
+    "D1",
+    also=("D4", "P2"),
+    framework="Keras",
+    symptom="yes",
+    about="300 epochs for 1,000; seeds 0 and 1: R² -0.20 and -0.35; mended 1.00",
+)
 def so_69901379(seed: int) -> Setup:
     """Fifty rows of raw integers cannot be over-fitted at a rate of .0001."""
     return _fifty_rows(seed, False)
@@ -45,7 +52,14 @@ def _twenty_rows(seed: int, mended: bool) -> Setup:
     return Setup(model, (standard(x) if mended else x, y), batch=1, epochs=150)
 
 
-@case("DL-39525358", "D1", also=("D2",), framework="Keras", symptom="yes", about="20 rows by formula, 150 epochs")
+@case(
+    "DL-39525358",
+    "D1",
+    also=("D2",),
+    framework="Keras",
+    symptom="yes",
+    about="20 rows by formula, 150 epochs; seeds 0 and 1: accuracy 0.60 (majority 0.60); mended 1.00",
+)
 def dl_39525358(seed: int) -> Setup:
     """Three lengths around 65 to 70 that differ by little."""
     return _twenty_rows(seed, False)
@@ -80,7 +94,14 @@ def _incomes(seed: int, mended: bool) -> Setup:
     return Setup(model, (standard(x) if mended else x, y), epochs=10)
 
 
-@case("DL-47724077", "D1", also=("D8",), framework="Keras", symptom="yes", about="a census table by formula; layers ours")
+@case(
+    "DL-47724077",
+    "D1",
+    also=("D8",),
+    framework="Keras",
+    symptom="yes",
+    about="a census table by formula; layers ours; seeds 0 and 1: accuracy 0.76 (majority 0.76); mended 0.89",
+)
 def dl_47724077(seed: int) -> Setup:
     """Ages beside weights of a million: the larger class of 76 % is all that is said."""
     return _incomes(seed, False)
@@ -113,7 +134,14 @@ def _survivors(seed: int, mended: bool) -> Setup:
     return Setup(model, (x, y), epochs=30)
 
 
-@case("DL-31627380", "D1", also=("D10",), framework="Keras", symptom="yes", about="passengers by formula; layers ours")
+@case(
+    "DL-31627380",
+    "D1",
+    also=("D10",),
+    framework="Keras",
+    symptom="raised",
+    about="passengers by formula; layers ours; seeds 0 and 1: raises; mended accuracy 0.82 and 0.83",
+)
 def dl_31627380(seed: int) -> Setup:
     """Ages that are not known and fares of hundreds."""
     return _survivors(seed, False)
@@ -143,7 +171,14 @@ def _pair(x: Floats, y: Floats, rows: slice) -> Table:
     return x[rows], y[rows]
 
 
-@case("D4ML-091", "D9", framework="Keras", symptom="yes", about="sorted digits for the images; layers ours")
+@case(
+    "D4ML-091",
+    "D9",
+    framework="Keras",
+    symptom="yes",
+    about="sorted digits for the images; layers ours; "
+    "seeds 0 and 1: accuracy 0.98 and 0.99, held out 0.01 (majority 0.13); mended 0.98, held out 0.98 and 0.97",
+)
 def d4ml_091(seed: int) -> Setup:
     """Images sorted by class, of which the last fifth is held out: classes that training never sees."""
     return _sorted_digits(seed, False)
