@@ -35,7 +35,7 @@ class Setup:
     epochs: int = 20  # so that a run takes 20 s on one core at most
     shuffle: bool = True
     scheduler: Any = None
-    metric: Any = None  # the user's own metric, (outputs, targets) -> float, where that is the fault
+    metric: Any = None  # the user's own, (outputs, targets) -> float: where it is the fault, or says what is learned
     loop: Callable[[], None] | None = None  # the user's whole loop, where the fault is in it; closes over the objects above
 
 

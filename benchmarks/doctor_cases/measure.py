@@ -6,8 +6,8 @@ accuracy against the share of the largest class, or R² = 1 - sum (y - p)² / su
 
 The symptom that follows: `raised` where training raises; `yes` for accuracy <= majority + .1 or < .6, R² < .3, a score that
 is not finite, held-out accuracy (where the case holds out examples) below its own majority class, or a metric of the user's
-own that is more than .1 away from the score; `weak` where the twin scores better by more than .03; else `no`. A loss that
-takes no target has no score: its first and last value are printed.
+own that is more than .1 away from the accuracy; `weak` where the twin scores better by more than .03; else `no`. Outputs
+that have not the form of their targets are judged by the program's own metric (`yes` below .3); without one, not at all.
 """
 
 from __future__ import annotations
@@ -42,9 +42,13 @@ class Measured:
         if self.kind == "raised":
             return f"raised {self.error}"
         ends = f"loss {self.losses[0]:.4g} > {self.losses[-1]:.4g}" if self.losses else ""
+        if self.kind == "none":
+            return (
+                f"no score{'' if self.own is None else f', by its own metric {self.own:.3f}'}; {ends}; {self.seconds:.0f} s"
+            )
         held = "" if self.held_out is None else f", held out {self.held_out:.3f}"
         beside = f" (majority {self.constant:.3f})" if self.kind == "accuracy" else ""
-        own = "" if self.own is None else f", by the user's metric {self.own:.3f}"
+        own = "" if self.own is None else f", by its own metric {self.own:.3f}"
         return f"{self.kind} {self.score:.3f}{beside}{held}{own}; {ends}; {self.seconds:.0f} s"
 
 
@@ -52,9 +56,11 @@ def symptom(found: Measured, twin: Measured | None) -> str:
     """The rule at the top of the file."""
     if found.kind == "raised":
         return "raised"
+    if not np.isfinite(found.losses).all():
+        return "yes"
     if found.kind == "none":
-        return "unknown"
-    if not np.isfinite(found.score) or not np.isfinite(found.losses).all():
+        return "unknown" if found.own is None else "yes" if found.own < 0.3 else "no"
+    if not np.isfinite(found.score):
         return "yes"
     if found.kind == "R2" and found.score < 0.3:
         return "yes"
@@ -62,7 +68,7 @@ def symptom(found: Measured, twin: Measured | None) -> str:
         return "yes"
     if found.held_out is not None and found.kind == "accuracy" and found.held_out < found.held_out_constant:
         return "yes"
-    if found.own is not None and abs(found.own - found.score) > 0.1:
+    if found.kind == "accuracy" and found.own is not None and abs(found.own - found.score) > 0.1:
         return "yes"
     return "weak" if twin is not None and twin.score > found.score + 0.03 else "no"
 
@@ -78,33 +84,39 @@ def batches(data: Any, size: int, order: torch.Tensor | None = None) -> Iterator
         yield x[rows], y[rows]
 
 
-def outputs_and_targets(setup: Setup, data: Any) -> tuple[np.ndarray, np.ndarray]:
-    """What the trained model says in evaluation mode, and what it should."""
-    if setup.loss is None:  # Keras
+def outputs_and_targets(setup: Setup, data: Any) -> tuple[Any, Any]:
+    """What the trained model says in evaluation mode, and what it should: arrays of a Keras model, tensors of another."""
+    if hasattr(setup.model, "predict"):
         return np.asarray(setup.model.predict(data[0], verbose=0, batch_size=256)), np.asarray(data[1])
     setup.model.eval()
     with torch.no_grad():
         pairs = [(setup.model(x), y) for x, y in batches(data, 256)]
-    return torch.cat([o for o, _ in pairs]).float().numpy(), torch.cat([y for _, y in pairs]).numpy()
+    return torch.cat([o for o, _ in pairs]).float(), torch.cat([y for _, y in pairs])
 
 
-def score(outputs: np.ndarray, targets: np.ndarray, logits: bool) -> tuple[str, float, float]:
-    """('accuracy', of the outputs, of the largest class) or ('R2', of the outputs, 0)."""
-    if outputs.ndim == targets.ndim + 1 and outputs.shape[-1] == 1:
-        outputs = outputs[..., 0]
-    elif targets.ndim == outputs.ndim + 1 and targets.shape[-1] == 1:
-        targets = targets[..., 0]
-    if outputs.ndim == targets.ndim + 1:  # class indices against one output for each class
-        axis = -1 if logits is False and outputs.shape[:-1] == targets.shape else 1
-        return _accuracy(outputs.argmax(axis), targets)
-    whole = np.isin(targets, np.unique(targets)[:20]).all() and np.all(targets == np.rint(targets))
-    if outputs.shape == targets.shape and whole:
-        one_of_many = targets.ndim == 2 and targets.shape[1] > 1 and np.all(targets.sum(1) == 1) and targets.max() == 1
-        if one_of_many:
-            return _accuracy(outputs.argmax(1), targets.argmax(1))
-        if set(np.unique(targets)) <= {0, 1}:
-            return _accuracy(outputs > 0 if logits else np.rint(outputs), targets)
-    rest, spread = ((targets - outputs) ** 2).sum(), ((targets - targets.mean(0)) ** 2).sum()
+def score(outputs: Any, targets: Any, first: int = 1) -> tuple[str, float, float]:
+    """('accuracy', of the outputs, of the largest class), ('R2', of the outputs, 0), or ('none', NaN, 0) if shapes differ.
+
+    Classes are looked for on the axis `first`, then on the other of 1 and -1. Outputs of one unit are rounded where they are
+    all in 0 … 1 or `first` is -1 (as Keras does), and else told by their sign.
+    """
+    said, right = np.asarray(outputs), np.asarray(targets)
+    if said.ndim == right.ndim + 1 and said.shape[-1] == 1:
+        said = said[..., 0]
+    elif right.ndim == said.ndim + 1 and right.shape[-1] == 1:
+        right = right[..., 0]
+    if said.ndim == right.ndim + 1:
+        for axis in (first, -first):
+            if np.delete(said.shape, axis).tolist() == list(right.shape):
+                return _accuracy(said.argmax(axis), right)
+    if said.shape != right.shape:
+        return "none", float("nan"), 0.0
+    if set(np.unique(right)) <= {0, 1}:
+        if right.ndim == 2 and right.shape[1] > 1 and np.all(right.sum(1) == 1):  # one-hot
+            return _accuracy(said.argmax(1), right.argmax(1))
+        shares = said.min() >= 0 and said.max() <= 1
+        return _accuracy(np.rint(said) if shares or first == -1 else said > 0, right)
+    rest, spread = ((right - said) ** 2).sum(), ((right - right.mean(0)) ** 2).sum()
     return "R2", float(1 - rest / spread), 0.0
 
 
@@ -154,16 +166,13 @@ def measured(build: Any, seed: int) -> Measured:
     except Exception as error:  # noqa: BLE001 - that a user's program raises is what is to be measured
         return Measured("raised", error=f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
     seconds = time.perf_counter() - began
-    logits = setup.loss is not None
-    try:
-        said = outputs_and_targets(setup, setup.train)
-        kind, value, constant = score(*said, logits)
-    except (TypeError, ValueError, AttributeError, RuntimeError):  # outputs without targets of their shape: a free objective
-        return Measured("none", losses=tuple(losses), seconds=seconds)
+    axis = -1 if hasattr(setup.model, "predict") else 1
+    said, right = outputs_and_targets(setup, setup.train)
+    kind, value, constant = score(said, right, axis)
+    own = None if setup.metric is None else float(setup.metric(said, right))
     held, beside = None, 0.0
     if setup.held_out is not None:
-        _, held, beside = score(*outputs_and_targets(setup, setup.held_out), logits)
-    own = None if setup.metric is None else float(setup.metric(*said))
+        _, held, beside = score(*outputs_and_targets(setup, setup.held_out), axis)
     return Measured(kind, value, constant, held, beside, own, tuple(losses), seconds)
 
 

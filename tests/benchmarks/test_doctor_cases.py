@@ -91,13 +91,24 @@ def test_the_tables_fit_the_model(build: Callable[[int], Setup]) -> None:
 
 def test_the_scores_of_known_outputs() -> None:
     y = np.array([0, 1, 1, 0])
-    assert score(np.array([[2.0, 1], [0, 3], [5, 1], [9, 0]]), y, True) == ("accuracy", 0.75, 0.5)  # indices, logits
-    assert score(np.eye(3)[[0, 1, 2, 2]], np.eye(3)[[0, 1, 1, 1]], False) == ("accuracy", 0.5, 0.75)  # one-hot
-    assert score(np.array([[0.4], [0.6], [1.7], [0.1]]), y.astype(float), False)[1] == 0.75  # 1.7 rounds to no class
-    assert score(np.array([[0.4], [0.6], [1.7], [-1]]), y.astype(float), True)[1] == 0.75  # a logit above nought is class 1
+    assert score(np.array([[2.0, 1], [0, 3], [5, 1], [9, 0]]), y) == ("accuracy", 0.75, 0.5)  # class indices
+    assert score(np.eye(3)[[0, 1, 2, 2]], np.eye(3)[[0, 1, 1, 1]]) == ("accuracy", 0.5, 0.75)  # one-hot
+    assert score(np.array([[0.4], [0.6], [1.7], [0.1]]), y, -1)[1] == 0.75  # 1.7 rounds to no class
+    assert score(np.array([[-4.0], [0.6], [1.7], [0.1]]), y)[1] == 0.75  # a logit of .1 is class 1
+    assert score(np.array([[0.4], [0.6], [0.7], [0.1]]), y)[1] == 1  # a probability of .1 is not
+    assert score(np.zeros((4, 5)), np.zeros((4, 6)))[0] == "none"
+
+
+def test_classes_stand_on_the_axis_that_is_not_in_the_targets() -> None:
+    words = np.random.default_rng(0).integers(0, 3, (2, 5))
+    assert score(np.eye(3)[words], words) == score(np.eye(3)[words], words, -1)  # (B, T, K)
+    assert score(np.moveaxis(np.eye(3)[words], 2, 1), words)[1] == 1  # (B, K, T)
+
+
+def test_the_score_of_numbers_is_the_explained_share() -> None:
     ramp = np.linspace(0, 1, 50)
-    assert score(ramp[:, None], ramp, False) == ("R2", 1.0, 0.0)
-    kind, value, _ = score(np.full((50, 1), 0.5), ramp, False)
+    assert score(ramp[:, None], ramp) == ("R2", 1.0, 0.0)
+    kind, value, _ = score(np.full((50, 1), 0.5), ramp)
     assert kind == "R2"
     assert value == pytest.approx(0, abs=1e-12)
 
@@ -107,6 +118,10 @@ def test_the_scores_of_known_outputs() -> None:
     [
         (Measured("raised"), None, "raised"),
         (Measured("none"), None, "unknown"),
+        (Measured("none", own=0.29), None, "yes"),
+        (Measured("none", own=0.31), None, "no"),
+        (Measured("none", losses=(float("inf"),)), None, "yes"),
+        (Measured("R2", 0.9, own=0.1), None, "no"),
         (Measured("accuracy", 0.59, 0.1), None, "yes"),
         (Measured("accuracy", 0.85, 0.76), None, "yes"),
         (Measured("accuracy", 0.99, 0.1, losses=(1.0, float("nan"))), None, "yes"),
@@ -159,4 +174,16 @@ def test_a_program_of_a_loop_and_of_a_metric_of_its_own() -> None:
     assert called == [1]
     assert found.own == 0.5
     assert found.losses == ()
-    assert "by the user's metric 0.500" in found.text
+    assert "by its own metric 0.500" in found.text
+
+
+def test_an_objective_of_the_output_alone_has_no_score() -> None:
+    def unlike(seed: int) -> Setup:
+        made = line(seed)
+        x = made.train[0]
+        return Setup(made.model, (x, x.expand(-1, 3)), None, lambda out, _: out.square().mean(), made.optimizer, epochs=2)
+
+    found = measured(unlike, 0)
+    assert found.kind == "none"
+    assert found.text.startswith("no score; loss ")
+    assert symptom(found, None) == "unknown"
