@@ -47,7 +47,7 @@ def test_the_figure_holds_thin_seeds_and_a_thick_mean() -> None:
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
     curves.paint(ax, ARMS)
-    lines = [(line.get_linewidth(), line.get_ydata().tolist()) for line in ax.lines]
+    lines = [(line.get_linewidth(), np.asarray(line.get_ydata()).tolist()) for line in ax.lines]
     assert [w for w, _ in lines] == [0.6, 0.6, 1.8] * 2
     assert lines[5][1] == [2.5, 1.5, 1.0]
     figure.canvas.draw()
@@ -82,8 +82,8 @@ def test_findings_show_the_change_the_verdict_and_the_curves() -> None:
                       "it would stay flat", True)
     result = Findings(title="doctor", findings=(finding,), curves={"O2 control": CONTROL, "O2 remedy": REMEDY})
     text = draw.text(result, 100)
-    for said in ("error O2 in head: flat", "proof: confirmed: 2 → 1", "would disprove it: it would stay flat", "\n    - a <b>\n",
-                 "\n    + c\n", "proof of O2: loss: control not finite"):
+    for said in ("error O2 in head: flat", "proof: confirmed: 2 → 1", "would disprove it: it would stay flat",
+                 "\n    - a <b>\n", "\n    + c\n", "proof of O2: loss: control not finite"):
         assert said in text
     page = draw.html(result)
     assert "<del>- a &lt;b&gt;</del><ins>+ c</ins>" in page

@@ -36,7 +36,8 @@ def watched(layers: int = 3, columns: int = 5, seed: int = 0) -> Run:
 
 
 def test_every_number_has_its_place_on_the_scale() -> None:
-    np.testing.assert_allclose(health.tone(RATIO, [1e-6, 1e-4, 1e-3, 1e-2, 1.0, 7.0]), [-1, -0.06, 0, 0.06, 1, 1], atol=1e-12)
+    found = health.tone(RATIO, [1e-6, 1e-4, 1e-3, 1e-2, 1.0, 7.0])
+    np.testing.assert_allclose(found, [-1, -0.06, 0, 0.06, 1, 1], atol=1e-12)
     np.testing.assert_allclose(health.tone(DEAD, [0, 0.1, 0.55, 1]), [0, 0.06, 0.6, 1], atol=1e-12)
     np.testing.assert_allclose(health.tone(GRADIENT, [0, 1e-4, np.inf]), [0, 0.5, 1])
     assert np.isnan(health.tone(RATIO, [np.nan, -1.0])).all()
@@ -62,9 +63,10 @@ def test_the_page_draws_by_the_same_formulas() -> None:
 def test_the_figure_has_a_map_for_each_measure_that_was_seen() -> None:
     run = watched()
     figure = run.plot()
-    maps = [ax.images[0].get_array() for ax in figure.axes if ax.images and ax.images[0].get_array().shape[:2] == (3, 5)]
+    drawn = [np.asarray(ax.images[0].get_array()) for ax in figure.axes if ax.images]
+    maps = [one for one in drawn if one.shape[:2] == (3, 5)]
     assert len(maps) == 2  # gradient_std was never seen
-    assert (np.asarray(maps[1])[1] == health.UNSEEN).all()
+    assert (maps[1][1] == health.UNSEEN).all()
     words = [t.get_text() for t in figure.texts]
     assert "update ratio" in words
     assert "gradient" not in words
@@ -99,5 +101,6 @@ def test_csv_has_a_row_for_each_layer_and_step() -> None:
     run = watched()
     header, rows = draw.run.records(run)  # type: ignore[attr-defined]
     found = [dict(zip(header, row, strict=True)) for row in rows if row[0] == "layer"]
-    assert [(r["layer"], r["step"]) for r in found[:6]] == [*[("block.0.conv", 3 * t) for t in range(5)], ("block.1.conv", 0)]
+    places = [(r["layer"], r["step"]) for r in found]
+    assert places[:6] == [*[("block.0.conv", 3 * t) for t in range(5)], ("block.1.conv", 0)]
     assert [r["update_ratio"] for r in found] == run.health["update_ratio"].ravel().tolist()

@@ -1,7 +1,7 @@
-"""training_page: what the page is told equals the stored arrays, nothing that matters is thinned away, a broken file is named.
+"""training_page: the page is told the stored arrays, nothing that matters is thinned away, broken files are named.
 
-Mutations that turn it red: `np.nanargmax` -> `np.nanargmin` in `curve_points` (a spike is lost); `| {"run": …}` fixed to None
-(findings of one run are shown with all); `found.setdefault` before `store.kind(path) in KEPT` (tables are taken for runs);
+Mutations that turn it red: `np.nanargmax` -> `np.nanargmin` in `curve_points` (a spike is lost); `| {"run": …}` fixed to
+None (findings of one run are shown with all); `if store.kind(path) in KEPT` left out (a table is taken for a run);
 `seen else None` turned round in `_numbers` (a NaN loss becomes "not seen").
 """
 
@@ -45,6 +45,7 @@ def test_findings_belong_to_the_run_whose_name_they_begin_with(tmp_path: Path) -
     Table(columns={"a": np.ones(1)}).save(tmp_path / "training/table.npz")
     told = training_page.page(tmp_path)
     assert [r["name"] for r in told["runs"]] == ["run", "run2"]
+    assert sorted(training_page.read(tmp_path)[0]) == ["doctor", "run", "run2", "run2.findings"]
     assert {f["name"]: f["run"] for f in told["findings"]} == {"doctor": None, "run2.findings": "run2"}
     assert told["findings"][0]["findings"][0]["code"] == ["- a", "+ b"]
     assert told["findings"][0]["findings"][0]["evidence"] == [["loss", "2.5"]]
@@ -82,7 +83,8 @@ def test_no_spike_and_no_first_nan_is_thinned_away(seed: int) -> None:
 def test_long_runs_keep_the_columns_that_findings_name() -> None:
     steps = 7 * np.arange(3000)
     run = Run(steps={"loss": np.ones(3)}, epochs={}, layers=("a",), health={"step": steps, "dead": np.zeros((1, 3000))})
-    finding = Findings(title="", findings=(Finding("error", "x", "a at step 12348"), Finding("error", "y", "from step 10,000")))
+    said = (Finding("error", "x", "a at step 12348"), Finding("error", "y", "from step 10,000"))
+    finding = Findings(title="", findings=said)
     named = training_page.named_steps({"f": finding})
     assert named == {12348, 10000}
     told = training_page.run("run", run, named)

@@ -32,6 +32,7 @@ PAGES = {
     "bare layer": "#/layer/layer1.0.bn1", "unit": "#/unit/layer1.0.relu:1/3", "images": "#/images?only=wrong",
     "image": "#/image/1", "plain": "#/image/1?show=plain&layer=mix.one", "image without page": "#/image/50",
     "map": "#/map", "t-SNE": "#/map?view=t-SNE&class=2", "about": "#/about",
+    "training": "#/training",
 }  # fmt: skip
 
 
