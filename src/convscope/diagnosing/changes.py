@@ -40,6 +40,21 @@ def wrapping(around: Callable[[Callable[..., Tensor]], Callable[..., Tensor]], n
     return Change(name, lambda program: replace(program, loss=around(program.loss)))
 
 
+def through(function: Callable[[Tensor], Tensor], name: str) -> Change:
+    """The network's output goes through `function` too: its class on the twin is a child whose forward ends with it."""
+
+    def apply(program: Program) -> Program:
+        kind = type(program.model)
+
+        def forward(self: nn.Module, *given: object, **named: object) -> Tensor:
+            return function(kind.forward(self, *given, **named))
+
+        program.model.__class__ = type(kind.__name__, (kind,), {"forward": forward})
+        return program
+
+    return Change(name, apply)
+
+
 def optimizing(name: str, factor: float = 1.0, **options: object) -> Change:
     """Other options of the optimiser; `factor` multiplies every rate."""
     return Change(name, lambda program: replace(program, optimizer=program.optimizer.with_(**options).scaled(factor)))
