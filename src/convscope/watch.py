@@ -7,7 +7,7 @@
 
 No module is hooked. Within a window (from one optimiser step to the next) that is looked at, a `TorchFunctionMode` sees
 every torch function (`watching/eye.py`); between, only the optimiser's own step hooks run. Looked at deeply: the first
-4 windows and every `every`-th. Passes, modes and losses are counted in all windows where that costs little against the
+4 windows and every 50th (`every`). Passes, modes and losses are counted in all windows where that costs little against the
 network's arithmetic, else in those, and where a long pause (validation?) as many steps before made it worth a look.
 
     update ratio = ‖Δw‖/‖w‖     sign = cos(Δw, ∂L/∂w), −1 goes downhill     (Bottou et al. 2018, "Optimization methods")
@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -31,24 +30,28 @@ from convscope.watching import measured, places
 from convscope.watching.callbacks import KerasCallback, LightningCallback
 from convscope.watching.eye import Eye, Window
 from convscope.watching.record import Record
-from convscope.watching.samples import sample
+from convscope.watching.samples import counted, row
 from convscope.watching.tallies import Tallies
 
 __all__ = ["KerasCallback", "LightningCallback", "Watch", "watch"]
 FIRST = 4  # windows that are always looked at
-AFFORDABLE = 450_000  # multiply-accumulates for each torch function called, from which on looking at all of them is cheap
+AFFORDABLE = 2_500_000  # multiply-accumulates for each torch function called, from which on looking at all of them is cheap
 COMPILED = "a part of the model is compiled or scripted: its layers, passes and losses were not seen, only steps and weights"
+SMALL, RARELY = 5_000_000, 250  # multiply-accumulates of a forward pass below which only every 250th window is deep
 PAUSE = 2.5  # times the usual time between two steps
 
 
-def watch(model: nn.Module, optimizer: Any = None, *, every: int = 50, full: bool = False, max_samples: int = 1024) -> Watch:
+def watch(model: nn.Module, optimizer: Any = None, *, every: int | None = None, full: bool = False,
+          max_samples: int = 1024) -> Watch:
     """What does my training loop do, layer by layer and step by step? `with watch(model, optimizer) as run:` around it.
 
-    `optimizer`: one or a list (None: steps are not seen). `every`: sample values every so many steps (`full`: at each);
+    `optimizer`: one or a list (None: steps are not seen). `every`: sample values every so many steps (50; 250 where a step
+    is so short that this would be felt; `full`: at each);
     `max_samples`: values of one tensor. `run.result()` is a `Run`: `steps` (T: step, loss, rate, grad_norm; NaN where not
     looked at), `health` (L, T), `loop`. `run.note(loss=…, held_out_loss=…)` and `run.epoch()` add what you know.
     Misleads where a part is compiled or scripted: its inside is not seen (`notes` says so). Errors: UsageError.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     >>> with watch(model, optimizer) as run:
@@ -63,15 +66,16 @@ def watch(model: nn.Module, optimizer: Any = None, *, every: int = 50, full: boo
 class Watch:
     """The time between `with` and its end. Made by `watch`."""
 
-    def __init__(self, model: nn.Module, optimizer: Any = None, *, every: int = 50, full: bool = False,
+    def __init__(self, model: nn.Module, optimizer: Any = None, *, every: int | None = None, full: bool = False,
                  max_samples: int = 1024) -> None:
         if not isinstance(model, nn.Module):
             raise UsageError("watch needs the model that is trained", f"got {type(model).__name__}",
                              "give a torch.nn.Module")
-        if every < 1 or max_samples < 16:
+        if (every is not None and every < 1) or max_samples < 16:
             raise UsageError("every must be at least 1 and max_samples at least 16", f"got {every} and {max_samples}",
-                             "leave them out for 50 and 1024")
-        self.model, self.every, self.full, self.most = model, every, full, max_samples
+                             "leave them out")
+        self.model, self.given, self.full, self.most = model, every, full, max_samples
+        self.every = 1 if full else every or 50
         self.optimizers = _listed(optimizer)
         self.tallies = Tallies()
         self.tallies.owned = [[p for g in o.param_groups for p in g["params"]] for o in self.optimizers]
@@ -80,7 +84,7 @@ class Watch:
         self.eye = Eye(model, max_samples, self.tallies)
         self.eye.after_backward = self._after_backward
         self.compiled = measured.compiled(model)
-        self.record = Record(model, self.tallies, {"every": 1 if full else every, "full": full, "max_samples": max_samples,
+        self.record = Record(model, self.tallies, {"every": self.every, "full": full, "max_samples": max_samples,
                                                    "optimizer": ", ".join(type(o).__name__ for o in self.optimizers)},
                              [COMPILED] * self.compiled)
         self.light: bool | None = None  # whether every window is looked at; None: not known yet
@@ -91,7 +95,8 @@ class Watch:
         self._thread = 0
         self._norms = measured.norms(model)
         self._norm_seen = -1
-        self._on = False
+        self._on = self._there = False
+        self._counts = [counted(owned, self.most) for owned in self.tallies.owned]
 
     def __enter__(self) -> Watch:
         self._thread = threading.get_ident()
@@ -138,88 +143,88 @@ class Watch:
     def own(self, parameters: list[Tensor], rate: Callable[[], float]) -> None:
         """Say what is trained and at which rate, before the watch begins."""
         self.tallies.owned, self._rates = [parameters], [rate]
+        self._counts = [counted(parameters, self.most)]
         self._forget()
 
     def batch_begins(self) -> None:
         """Forward pass, backward pass and step follow."""
         self._begin()
         if self.eye.window.deep:
-            self._old = [sample(p, self.most, 0) for p in self.tallies.owned[0]]
+            self._old = row(self.tallies.owned[0], self._counts[0], self.most)
 
     def batch_ends(self) -> None:
         """The step has been taken and its gradients are still there."""
         window = self.eye.window
         self._before(0, (), {})
         if window.deep:
-            window.before = [(old, gradient) for old, (_, gradient) in zip(self._old, window.before, strict=True)]
+            window.weights_before = self._old
         self._versions = []  # the step was taken before this: samples alone tell what moved
         self._after(0)
 
     # --- windows
 
-    def _observes(self) -> tuple[bool, bool]:
-        """(looked at, deeply) of the window that begins now."""
-        at = self.tallies.count["steps"] // max(len(self.tallies.owned), 1)
-        if self.compiled:
-            return False, self.full or at < FIRST or at % self.every == 0
+    def _due_now(self) -> tuple[bool, bool]:
+        """(looked at, deeply) for the window that begins now."""
+        at = self.tallies.taken // len(self.tallies.owned or "1")
         deep = self.full or at < FIRST or at % self.every == 0
-        return deep or at in self._due or bool(self.light), deep
+        return deep or bool(self.light) or at in self._due, deep
 
     def _begin(self) -> None:
-        looked_at, deep = self._observes()
-        window = Window(deep=deep)
-        self.looked_at = looked_at
-        if looked_at and deep and self.tallies.count["deep"] % 16 == 0:
-            self.eye.refresh()
-        self.eye.begin(window)
-        self._seen_idle = self._idle()
-        if not looked_at:
+        self.looked_at, deep = self._due_now()
+        if not self.looked_at:
             self._forget()
-        self._stand(looked_at)
+            self._stand(False)
+            return
+        if deep and self.tallies.count["deep"] % 16 == 0:
+            self.eye.refresh()
+        self._seen_idle = self._idle()
+        self.eye.begin(Window(deep=deep))
+        self._stand(not self.compiled)
 
     def _stand(self, there: bool) -> None:
         """Put the eye in its place or take it away, on its own thread and where the stack of modes is whole."""
-        if self.eye.inside == 0 and threading.get_ident() == self._thread:
+        if there != self._there and self.eye.inside == 0 and threading.get_ident() == self._thread:
             (places.put if there else places.remove)(self.eye)
+            self._there = there
 
     def _forget(self) -> None:
         self.tallies.clean = [False] * len(self.tallies.owned)
         self.tallies.complete = [False] * len(self.tallies.owned)
 
     def _after_backward(self) -> None:
-        window = self.eye.window
+        window, owned = self.eye.window, self.tallies.owned
         if window.deep:
-            window.behind = {id(p): sample(p.grad, self.most, 0) for owned in self.tallies.owned for p in owned
-                             if p.grad is not None and _dense(p.grad)}
+            window.behind = [row([p.grad for p in owned[k]], self._counts[k], self.most) for k in range(len(owned))]
 
     def _before(self, k: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The optimiser is about to step."""
-        tallies, window = self.tallies, self.eye.window
-        closure = kwargs.get("closure") or next((a for a in args[1:] if callable(a)), None)  # args[0]: the optimiser
-        self._closure = closure is not None
+        tallies = self.tallies
         tallies.rates.append(self._rates[k]())
-        if self._ended and not self.looked_at:
+        if self._norms is not None:
+            self._norm_updates(self._norms._version)
+        if not self.looked_at:
             self._pause(time.perf_counter() - self._ended)
-        self._norm_updates()
+            return
+        window = self.eye.window
+        # args[0] is the optimiser
+        self._closure = (kwargs.get("closure") or next((a for a in args[1:] if callable(a)), None)) is not None
         if not self._closure:
             self._stand(False)
-            self._judge_order(k)
+            if not self.compiled:
+                self._judge_order(k)
         if window.deep:
-            window.before = [(sample(p, self.most, 0), sample(p.grad, self.most, 0) if _dense(p.grad) else None)
-                             for p in tallies.owned[k]]
-        if self.looked_at:
-            self._versions = [p._version for p in tallies.owned[k]]
+            window.weights_before = row(tallies.owned[k], self._counts[k], self.most)
+            window.gradients_before = row([p.grad for p in tallies.owned[k]], self._counts[k], self.most)
+        self._versions = [p._version for p in tallies.owned[k]]
 
     def _judge_order(self, k: int) -> None:
         """Backward passes against steps; the gradients that this step uses."""
         tallies, window = self.tallies, self.eye.window
-        if not self.looked_at:
-            return
         late = window.backwards == 0 or window.waiting > 0
-        if late and len(self.tallies.owned) == 1:
+        if late and len(tallies.owned) == 1:
             tallies.count["step_before_backward"] += not self._unseen_backward(k)
         elif window.backwards and not any(p.grad is not None and bool(p.grad.any()) for p in tallies.owned[k]):
-            tallies.count["cleared_before_step"] += window.behind == {} or any(bool(g.any()) for g in window.behind.values())
+            tallies.count["cleared_before_step"] += any(bool(g.any()) for g in window.behind) if window.deep else True
         tallies.per_step.append(window.backwards)
         if window.backwards:
             tallies.left_over(k)
@@ -231,36 +236,40 @@ class Watch:
 
     def _after(self, k: int) -> None:
         """The optimiser has stepped."""
-        tallies, window = self.tallies, self.eye.window
-        if self._closure and self.looked_at:
-            self._stand(False)
-            tallies.per_step.append(window.backwards)
         if self.looked_at:
-            tallies.count["observed"] += 1
-            same = self._versions == [p._version for p in tallies.owned[k]]
-            moved = None
-            if window.deep:
-                moved = measured.step(window, tallies, k, self.most)
-            tallies.count["steps_without_change"] += same or moved is False
-            self._last_gradients = [(id(p.grad), p.grad._version) for p in tallies.owned[k] if p.grad is not None]
-        self.record.step(window, self.eye)
-        tallies.count["steps"] += 1
-        tallies.count["deep"] += window.deep
-        tallies.clean[k], tallies.complete[k] = False, True
-        at = (tallies.count["steps"] - 1) // max(len(tallies.owned), 1)
-        if at in self._due and (again := self._due.pop(at)) and self._seen_idle != self._idle():
-            self._due[at + again] = again  # there was indeed more than a training step
-        if self.light is None and tallies.count["deep"] >= 2 and self.eye.heard:
-            self.light = self.full or self.eye.work >= AFFORDABLE * self.eye.heard
-        if self._on:
+            self._seen(k)
+        self.tallies.taken += 1
+        if self._on and (self.looked_at or self._due_now()[0]):
             self._begin()
         self._ended = time.perf_counter()
+
+    def _seen(self, k: int) -> None:
+        """A window that was looked at is over."""
+        tallies, window = self.tallies, self.eye.window
+        if self._closure:
+            self._stand(False)
+            tallies.per_step.append(window.backwards)
+        tallies.count["observed"] += 1
+        same = self._versions == [p._version for p in tallies.owned[k]]
+        moved = measured.step(window, tallies, k, self.most) if window.deep else True
+        tallies.count["steps_without_change"] += same or not moved
+        self._last_gradients = [(id(p.grad), p.grad._version) for p in tallies.owned[k] if p.grad is not None]
+        self.record.step(window, self.eye)
+        tallies.count["deep"] += window.deep
+        tallies.clean[k], tallies.complete[k] = False, True
+        at = tallies.taken // len(tallies.owned)
+        if (again := self._due.pop(at, 0)) and self._seen_idle != self._idle():
+            self._due[at + again] = again  # there was indeed more than a training step
+        if self.light is None and tallies.count["deep"] >= FIRST and self.eye.heard:
+            self.light = self.full or self.eye.work >= AFFORDABLE * self.eye.heard
+            if self.given is None and self.eye.work < SMALL * tallies.count["deep"]:
+                self.every = self.record.settings["every"] = RARELY
 
     def _pause(self, gap: float) -> None:
         """A long pause between steps: perhaps an epoch's end, to look at the next time."""
         if self._usual and gap > PAUSE * self._usual:
-            at = self.tallies.count["steps"] // max(len(self.tallies.owned), 1)
-            if at > FIRST and len(self._due) < 3:
+            at = self.tallies.taken // len(self.tallies.owned)
+            if len(self._due) < 3:
                 self._due[2 * at] = at
         else:
             self._usual = 0.9 * self._usual + 0.1 * gap if self._usual else gap
@@ -269,18 +278,11 @@ class Watch:
         """Forward passes that trained nothing."""
         return self.tallies.count["forwards_no_grad"] + self.tallies.count["forwards_unused"]
 
-    def _norm_updates(self) -> None:
+    def _norm_updates(self, now: int) -> None:
         """Batch norm counts its own training passes: more of them than usual before a step are seen at every step."""
-        if self._norms is None:
-            return
-        now = self._norms._version
         if self._norm_seen >= 0:
             self.tallies.norm_updates.append(now - self._norm_seen)
         self._norm_seen = now
-
-
-def _dense(gradient: Tensor | None) -> bool:
-    return gradient is not None and gradient.layout == torch.strided
 
 
 def _listed(optimizer: Any) -> list[Optimizer]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -42,8 +43,9 @@ class Window:
     halves: set[int] = field(default_factory=set[int])  # parameters whose layer computed in half precision
     backwards: int = 0
     waiting: int = 0  # training forward passes since the last backward pass
-    before: list[tuple[Tensor | None, Tensor | None]] = field(default_factory=list[Any])  # weight and gradient at the step
-    behind: dict[int, Tensor] = field(default_factory=dict[int, Tensor])  # gradients right after the backward pass
+    weights_before: np.ndarray | None = None  # samples of an optimiser's weights before its step
+    gradients_before: np.ndarray | None = None  # and of their gradients
+    behind: list[np.ndarray] = field(default_factory=list[np.ndarray])  # of the gradients right after the backward pass
 
 
 @dataclass(eq=False)
@@ -139,6 +141,7 @@ class Eye(TorchFunctionMode):
     def _forward(self, args: tuple[Any, ...]) -> None:
         self.ended = self.head == self.first
         self.calls.clear()
+        self.lost = ""
         for one in args:
             if isinstance(one, Tensor) and id(one) not in self.names and one.ndim:
                 self.tallies.batch(one.shape[0])
@@ -153,7 +156,7 @@ class Eye(TorchFunctionMode):
         """Name what was computed after what it was computed from."""
         if func not in names.FOLLOWED and getattr(func, "__name__", "") in names.PASSIVE:
             return
-        weight, owner, data, from_model = "", "", None, None
+        weight, owner, data, from_model, first_key = "", "", None, None, 0
         for part in _tensors(args, kwargs):
             named = self.names.get(id(part))
             known = None if named else self._known(part)
@@ -265,7 +268,8 @@ class Eye(TorchFunctionMode):
         return done
 
     def _note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        spoken, tensor = names.word(func), args[0] if args else kwargs.get("input")
+        spoken: str = names.word(func)
+        tensor: Tensor = args[0] if args else kwargs["input"]
         if func in names.ZEROED:
             if tensor.ndim == 0 and tensor.dtype == torch.int64:
                 self.tallies.restarted()

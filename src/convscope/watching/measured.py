@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope.watching.samples import dots, sample
+from convscope.watching.samples import counted, row
 
 if TYPE_CHECKING:
     from convscope.watching.eye import Window
@@ -21,52 +21,47 @@ HALF = (torch.float16, torch.bfloat16)
 def step(window: Window, tallies: Tallies, k: int, most: int) -> bool:
     """Measure the step that optimiser `k` has just taken. Fills `window.parameters`; whether any sampled weight moved."""
     owned = tallies.owned[k]
-    after = [sample(p, most, 0) for p in owned]
-    before = [b for b, _ in window.before]
-    change = [a.double() - b.double() for a, b in zip(after, before, strict=True)]
-    gradients = [torch.zeros_like(b) if g is None else g for (b, g) in window.before]
-    grown = np.array([math.sqrt(p.numel() / max(b.numel(), 1)) for p, b in zip(owned, before, strict=True)])
-    weight = np.sqrt(dots(before, before)) * grown
-    moved = np.sqrt(dots(change, change)) * grown
-    slope = np.sqrt(dots(gradients, gradients)) * grown
-    with np.errstate(divide="ignore", invalid="ignore"):
+    assert window.weights_before is not None
+    assert window.gradients_before is not None
+    counts = np.array(counted(owned, most))
+    starts, grown = np.cumsum(counts) - counts, np.sqrt([p.numel() for p in owned] / np.maximum(counts, 1))
+    before, slope = window.weights_before, window.gradients_before
+    change = row(owned, counts.tolist(), most) - before
+
+    def norm(x: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.add.reduceat(x * x, starts)) * grown if len(x) else np.zeros(0)
+
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        weight, moved, steep = norm(before), norm(change), norm(slope)
         ratio = moved / weight
+        total = float(np.sqrt((steep**2).sum()))
+        both = float(np.sqrt((moved**2).sum())) * total
+        if both > 0 and math.isfinite(both):
+            tallies.cosines.append(float((np.add.reduceat(change * slope, starts) * grown**2).sum()) / both)
+        if window.losses and k < len(window.behind):
+            there = window.behind[k]
+            then = float(np.sqrt((norm(there) ** 2).sum())) / window.scale
+            tallies.norms.append(then)
+            if then > 0 and total > 0 and math.isfinite(then):
+                tallies.clips.append(total / then)
     for j, p in enumerate(owned):
-        window.parameters[id(p)] = (weight[j], slope[j], ratio[j])
-    window.gradient_norm = float(np.sqrt((slope**2).sum()))
-    both = float(np.sqrt((moved**2).sum())) * window.gradient_norm
-    if both > 0 and math.isfinite(both):
-        tallies.cosines.append(float((dots(change, gradients) * grown**2).sum()) / both)
-    _clipping(window, tallies, owned, gradients)
-    _presence(window, tallies, owned)
+        window.parameters[id(p)] = (weight[j], steep[j], ratio[j])
+    window.gradient_norm = total
+    _presence(window, tallies, owned, np.add.reduceat(slope != 0, starts, dtype=np.int64) if len(slope) else starts, counts)
     return bool((moved > 0).any() or not np.isfinite(moved).all())
 
 
-def _clipping(window: Window, tallies: Tallies, owned: list[Tensor], gradients: list[Tensor]) -> None:
-    """The gradient's norm on the same samples, right after the backward pass and at the step."""
-    pairs = [(window.behind[id(p)], g) for p, g in zip(owned, gradients, strict=True) if id(p) in window.behind]
-    if not pairs or not window.losses:
-        return
-    then = math.sqrt(float(dots([a for a, _ in pairs], [a for a, _ in pairs]).sum())) / window.scale
-    now = math.sqrt(float(dots([b for _, b in pairs], [b for _, b in pairs]).sum()))
-    tallies.norms.append(then)
-    if then > 0 and now > 0 and math.isfinite(then):
-        tallies.clips.append(now / then)
-
-
-def _presence(window: Window, tallies: Tallies, owned: list[Tensor]) -> None:
+def _presence(window: Window, tallies: Tallies, owned: list[Tensor], there: np.ndarray, counts: np.ndarray) -> None:
     """Which parameters had a gradient at all, and how much of it is zero in half precision."""
     tallies.with_gradients += 1
-    for p, (_, gradient) in zip(owned, window.before, strict=True):
-        half = p.dtype in HALF or id(p) in window.halves
-        tallies.count["parameters_seen"] += 1
-        tallies.count["half_parameters"] += p.dtype in HALF
-        if gradient is None:
-            continue
-        if half:
-            tallies.count["half_values"] += gradient.numel()
-            tallies.count["half_zeros"] += int((gradient == 0).sum())
-        if id(p) not in tallies.moved and (bool(gradient.any()) or (p.grad is not None and bool(p.grad.any()))):
+    tallies.count["parameters_seen"] += len(owned)
+    for p, some, n in zip(owned, there.tolist(), counts.tolist(), strict=True):
+        if p.dtype in HALF:
+            tallies.count["half_parameters"] += 1
+        if p.grad is not None and (p.dtype in HALF or id(p) in window.halves):
+            tallies.count["half_values"] += n
+            tallies.count["half_zeros"] += n - some
+        if id(p) not in tallies.moved and (some or (p.grad is not None and bool(p.grad.any()))):
             tallies.moved.add(id(p))
 
 

@@ -7,16 +7,17 @@ keeps a mode that must be the lowest: the eye then lies just above that one.
 
 from __future__ import annotations
 
-from torch.overrides import TorchFunctionMode, _len_torch_function_stack, _pop_mode, _push_mode
-from torch.utils._device import DeviceContext
+import torch
+from torch._C import _len_torch_function_stack
+from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 
 
 def put(mode: TorchFunctionMode) -> None:
     """Put `mode` below the modes that are there, once."""
     above = _taken_off()
     if mode not in above:
-        lowest = 1 if above and isinstance(above[0], DeviceContext) else 0
-        above.insert(lowest, mode)
+        default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)  # `with torch.device(…)` is not this one
+        above.insert(1 if above and above[0] is default else 0, mode)
     _put_back(above)
 
 

@@ -28,8 +28,7 @@ class Record:
 
     def __init__(self, model: torch.nn.Module, tallies: Tallies, settings: dict[str, Any], notes: list[str]) -> None:
         self.model, self.tallies, self.settings, self.notes = model, tallies, settings, notes
-        self.losses: list[float] = []
-        self.norms: list[float] = []
+        self.curves: dict[int, tuple[float, float]] = {}  # step -> loss, norm of the gradient
         self.noted: dict[str, dict[int, float]] = {}
         self.columns: list[tuple[int, dict[str, dict[str, float]]]] = []
         self.layers: dict[str, None] = {}
@@ -37,18 +36,17 @@ class Record:
 
     def step(self, window: Window, eye: Eye) -> None:
         """A step was taken: one value of each curve; layers if the window was deep."""
-        at = self.tallies.count["steps"]
+        at = self.tallies.taken
         loss = self._loss(window, at)
-        self.losses.append(loss)
-        self.norms.append(window.gradient_norm)
+        self.curves[at] = (loss, window.gradient_norm)
         if window.deep and window.values:
             self._column(window, eye, at)
 
     def rest(self, window: Window, eye: Eye) -> None:
         """The watch ends in a window that no step has ended: passes without a step."""
         if window.losses:
-            self._loss(window, self.tallies.count["steps"])
-        if window.deep and window.values and not self.tallies.count["steps"]:
+            self._loss(window, self.tallies.taken)
+        if window.deep and window.values and not self.tallies.taken:
             self._column(window, eye, 0)
 
     def _loss(self, window: Window, at: int) -> float:
@@ -95,20 +93,22 @@ class Record:
 
     def note(self, values: dict[str, float]) -> None:
         for key, value in values.items():
-            self.noted.setdefault(key, {})[max(self.tallies.count["steps"] - 1, 0)] = float(value)
+            self.noted.setdefault(key, {})[max(self.tallies.taken - 1, 0)] = float(value)
 
     def epoch(self) -> None:
-        if not self.epochs or self.epochs[-1] != self.tallies.count["steps"]:
-            self.epochs.append(self.tallies.count["steps"])
+        if not self.epochs or self.epochs[-1] != self.tallies.taken:
+            self.epochs.append(self.tallies.taken)
 
     # --- the result
 
     def result(self) -> Run:
         """All of it as a Run."""
-        total = self.tallies.count["steps"]
-        steps: dict[str, Any] = {"step": np.arange(total), "loss": np.array(self.losses, np.float64),
-                                 "rate": np.array(self.tallies.rates[:total], np.float64),
-                                 "grad_norm": np.array(self.norms, np.float64)}
+        total = self.tallies.taken
+        seen = np.full((total, 2), math.nan)
+        for at, pair in self.curves.items():
+            seen[at] = pair
+        steps: dict[str, Any] = {"step": np.arange(total), "loss": seen[:, 0],
+                                 "rate": np.array(self.tallies.rates[:total], np.float64), "grad_norm": seen[:, 1]}
         for key, values in self.noted.items():
             column = steps.setdefault(key, np.full(total, math.nan))
             for at, value in values.items():

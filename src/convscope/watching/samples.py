@@ -55,32 +55,48 @@ def _plan(shape: tuple[int, ...], strides: tuple[int, ...], most: int, axis: int
     return tuple(sizes), tuple(steps)
 
 
-def flat(samples: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """All samples in a row as float64, and where each begins."""
-    if not samples:
-        return np.zeros(0), np.zeros(0, np.int64)
-    row = torch.cat([s.reshape(-1).to("cpu", torch.float32) for s in samples]).numpy().astype(np.float64)
-    return row, np.cumsum([0, *(s.numel() for s in samples[:-1])])
+def row(tensors: Sequence[Tensor | None], counts: Sequence[int], most: int) -> np.ndarray:
+    """About `most` values of each tensor (`counts`: how many exactly), one after the other, as float64; none: zeros."""
+    if not counts:
+        return np.zeros(0)
+    parts = [torch.zeros(n) if t is None else _thin(t, most) for t, n in zip(tensors, counts, strict=True)]
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[Tensor]) -> np.ndarray:
+    plain = [p if p.dtype == torch.float32 and p.device.type == "cpu" else p.to("cpu", torch.float64) for p in parts]
+    return torch.cat(plain).numpy().astype(np.float64)
+
+
+def counted(tensors: Sequence[Tensor], most: int) -> list[int]:
+    """How many values `row` takes of each."""
+    return [-(-t.numel() // _every(t.numel(), most)) for t in tensors]
+
+
+def _every(size: int, most: int) -> int:
+    step = -(-size // most)
+    return step | 1 if step > 1 else 1  # odd, so that it does not keep to the even columns of a matrix
+
+
+def _thin(tensor: Tensor, most: int) -> Tensor:
+    flat = tensor.detach().to_dense().reshape(-1) if tensor.layout != torch.strided else tensor.detach().reshape(-1)
+    step = _every(len(flat), most)
+    return flat[::step] if step > 1 else flat
 
 
 def moments(samples: Sequence[Tensor]) -> dict[str, np.ndarray]:
     """mean, std, zeros and dead of each sample (none of them empty)."""
-    row, starts = flat(samples)
-    if not len(row):
+    if not samples:
         return {name: np.zeros(0) for name in ("mean", "std", "zeros", "dead")}
-    counts = np.diff([*starts, len(row)])
+    x = _joined([s.reshape(-1) for s in samples])
+    counts = np.array([s.numel() for s in samples])
+    units = np.array([s.shape[0] if s.ndim > 1 else 1 for s in samples])
+    starts, of = np.cumsum(counts) - counts, np.cumsum(units) - units
     with np.errstate(invalid="ignore", over="ignore"):
-        mean = np.add.reduceat(row, starts) / counts
-        std = np.sqrt(np.add.reduceat((row - np.repeat(mean, counts)) ** 2, starts) / counts)
-    zero = (row == 0).astype(np.float64)
-    dead = [z.reshape(s.shape[0] if s.ndim > 1 else 1, -1).all(1).mean()
-            for z, s in zip(np.split(zero, starts[1:]), samples, strict=True)]
-    return {"mean": mean, "std": std, "zeros": np.add.reduceat(zero, starts) / counts, "dead": np.array(dead)}
-
-
-def dots(one: Sequence[Tensor], other: Sequence[Tensor]) -> np.ndarray:
-    """The inner product of each pair of samples."""
-    a, starts = flat(one)
-    b, _ = flat(other)
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.add.reduceat(a * b, starts) if len(a) else np.zeros(0)
+        mean = np.add.reduceat(x, starts) / counts
+        std = np.sqrt(np.add.reduceat((x - np.repeat(mean, counts)) ** 2, starts) / counts)
+    zero = (x == 0).astype(np.float64)
+    each = np.repeat(counts // units, units)
+    silent = np.add.reduceat(zero, np.cumsum(each) - each) == each
+    return {"mean": mean, "std": std, "zeros": np.add.reduceat(zero, starts) / counts,
+            "dead": np.add.reduceat(silent.astype(np.float64), of) / units}

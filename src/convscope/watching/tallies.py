@@ -25,6 +25,7 @@ class Tallies:
         self.clean: list[bool] = []  # by optimiser: its gradients were none or zero before a backward pass
         self.complete: list[bool] = []  # by optimiser: everything since its last step was seen
         self.count: Counter[str] = Counter()
+        self.taken = 0  # steps
         self.detached: Counter[str] = Counter()
         self.batches: dict[int, None] = {}
         self.argmaxes: Counter[tuple[Any, int]] = Counter()
@@ -95,7 +96,7 @@ class Tallies:
 
     def restarted(self) -> None:
         """A DataLoader begins anew (it draws a seed)."""
-        at = self.count["steps"]
+        at = self.taken
         if not self.restarts or self.restarts[-1] != at:
             self.restarts.append(at)
 
@@ -109,11 +110,11 @@ class Tallies:
 
     def plain(self, **more: Any) -> dict[str, Any]:
         """JSON-able facts."""
-        steps = self.count["steps"]
-        keys = ("steps", "observed", "forwards", "backwards", "left_over", "zero_grads", "step_before_backward",
+        steps = self.taken
+        keys = ("observed", "forwards", "backwards", "left_over", "zero_grads", "step_before_backward",
                 "cleared_before_step", "steps_without_change", "loss_detached", "forwards_no_grad", "forwards_unused",
                 "unused_train_mode", "mode_train", "mode_eval", "mode_mixed", "no_grad_train_mode", "no_grad_eval_mode")
-        found: dict[str, Any] = {key: int(self.count[key]) for key in keys}
+        found: dict[str, Any] = {"steps": steps} | {key: int(self.count[key]) for key in keys}
         changes = sum(a != b for a, b in zip(self.rates[1:], self.rates, strict=False))
         spans = np.diff(self.restarts)
         halves = self.count["activations"] + self.count["parameters_seen"]
