@@ -22,6 +22,7 @@ from convscope.symptoms.phrases import plain, tagged
 from convscope.symptoms.table import SYMPTOMS, Symptom
 
 SHOWN = 6  # causes
+READ = 2000  # characters of a sentence; a pasted page is no symptom
 FACTS = ("classes", "outputs", "loss", "activation", "optimizer", "rate", "batch_size")
 # What a loss of this kind and value says.
 _OF_FIGURES = {
@@ -81,11 +82,12 @@ def ask(sentence: str, facts: Mapping[str, Any] | None = None) -> Findings:
     total = sum(weight for _, weight in ranked)
     seen = "; ".join(dict.fromkeys(symptom.name for symptom, _ in reading.symptoms)) or "what the program does"
     found = tuple(_finding(code, weight / total, sentence, seen, reading) for code, weight in ranked[:SHOWN])
-    return Findings(title=f"“{sentence.strip()}”", findings=found, notes=_notes(reading, ranked, total))
+    cut = () if len(sentence) <= READ else (f"only the first {READ:,} characters were read",)
+    return Findings(title=f"“{_short(sentence)}”", findings=found, notes=(*cut, *_notes(reading, ranked, total)))
 
 
 def _read(sentence: str, known: Mapping[str, Any]) -> _Reading:
-    text = plain(sentence)
+    text = plain(sentence[:READ])
     reading = _Reading(text, tagged(text), figures=figures(text, known.get("classes")))
     for symptom in SYMPTOMS:
         match = next((m for p in symptom.patterns if (m := re.search(p, reading.tags))), None)
@@ -138,7 +140,7 @@ def _finding(code: str, share: float, sentence: str, seen: str, reading: _Readin
         name = {"chance": "guessing", "floor": "softmax twice", "cut": "cut-off", "none": "least loss"}[figure.kind]
         evidence[name] = f"{figure.formula} = {figure.exact:.4f}" if figure.kind != "none" else figure.formula
     evidence["speaks for it"] = "; ".join(dict.fromkeys(reading.reasons[code]))
-    return Finding(severity="advice", symptom=f"“{sentence.strip()}”: {seen}", evidence=evidence, fault=code,
+    return Finding(severity="advice", symptom=f"“{_short(sentence)}”: {seen}", evidence=evidence, fault=code,
                    cause=f"{fault(code).name}: {cause.why}", remedy=cause.remedy, code=cause.code, disproof=cause.disproof)
 
 
@@ -163,12 +165,18 @@ def _not_understood(sentence: str, reading: _Reading) -> Findings:
     shared = [s.name for s in near[:4] if words & _words_of(s)]
     nearest = "; ".join(shared) or "; ".join(s.name for s in SYMPTOMS[:4])
     found = Finding(
-        severity="unknown", symptom=f"“{sentence.strip()}”", cause="no symptom of training was recognised in this sentence",
+        severity="unknown", symptom=f"“{_short(sentence)}”", cause="no symptom of training was recognised in this sentence",
         remedy=f"say what the loss, the accuracy or the outputs do. The nearest of {len(SYMPTOMS)} known symptoms: "
                f"{nearest}. Or let "
                "`convscope check NETWORK --data …` look for itself",
     )
-    return Findings(title=f"“{sentence.strip()}”", findings=(found,))
+    return Findings(title=f"“{_short(sentence)}”", findings=(found,))
+
+
+def _short(sentence: str) -> str:
+    """The user's words in one line, a long text by its beginning."""
+    line = " ".join(sentence.split())
+    return line if len(line) <= 160 else line[:159] + "…"
 
 
 def _words_of(symptom: Symptom) -> set[str]:

@@ -17,7 +17,7 @@ _SETS = {"mnist": 10, "cifar10": 10, "cifar-10": 10, "cifar100": 100, "cifar-100
 _USUAL = (2, 10, 3, 4, 5, 100, 1000, 6, 7, 8, 20)  # what is tried where nobody says how many classes there are
 _NUMBER = re.compile(r"(?<![\w.-])(\d+\.\d+(?:e-?\d+)?|\d+e-\d+)(?! ?%|\d|\.\d| percent)")
 _OTHERS = re.compile(r"(?:lr|rate|decay|clip|norm|momentum|dropout|split|epsilon|eps|std|seed|acc|accuracy|version|"
-                     r"prob\w*|about)"
+                     r"prob\w*)"
                      r"(?: \w+)?(?: of|=| =| is| at| with)?\s*$")  # fmt: skip
 
 

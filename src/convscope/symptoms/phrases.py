@@ -21,7 +21,7 @@ chance change changes changing class classes classification classifier classifie
 converging criterion crossentropy decrease decreases decreasing different diverges dropout epoch epochs evaluation
 exactly explode explodes exploding flat frozen function gradient gradients guessing huge identical imbalanced improve
 improves improving increase increases increasing initial initialized input inputs iteration label labels layer layers
-learn learning learns loss losses majority memorize minority model move moves moving negative network never neurons
+learn learning learns loss losses majority memorize memorized minority model move moves moving negative network never neurons
 normalize normalized nothing objective optimizer oscillates oscillating output outputs overfit overfits overfitting
 parameters performance plateau plateaus predict predicted prediction predictions predicts probabilities random
 regression results sample samples saturates scheduler segmentation shuffle sigmoid softmax spikes stagnates
@@ -91,7 +91,7 @@ _RULES: tuple[tuple[str, str], ...] = (
               r"batches|steps|iterations?|while)?|"
               r"then stop\w*|epoch 1|in the first epoch"),
     ("GOOD", r"9\d(?:\.\d+)? ?%|100 ?%|9\d percent|great|perfect|excellent|(?:very |is |are )high|good|fine|"
-             r"suspiciously \w+|much (?:higher|better)|"
+             r"nicely|much (?:higher|better)|"
              r"nicely|smooth"),
     ("BAD", r"(?:very |much |is |are |really )?(?:low|lower|bad|poor|terrible|awful|worse|tiny|weak|horrible)(?! "
             r"than)|[1-7]\d(?:\.\d+)? ?(?:%|percent)|fails?|"
@@ -107,7 +107,8 @@ def plain(sentence: str) -> str:
     >>> plain("Loss doesn’t decrese; I normalised twice")
     'loss does not decrease; i normalized twice'
     """
-    text = unicodedata.normalize("NFKC", sentence).lower().replace("’", "'").replace("−", "-")
+    text = re.sub(r"[\x00-\x1f\x7f]", " ", unicodedata.normalize("NFKC", sentence))
+    text = text.lower().replace("’", "'").replace("−", "-")
     text = re.sub(r"\bwon'?t\b", "will not", re.sub(r"\b(?:can't|cannot|cant)\b", "can not", text))
     text = re.sub(r"\b(do|does|did|is|are|was|has|could)n'?t\b", r"\1 not", text)
     text = " ".join(re.sub(r"(?<=[a-z])_(?=[a-z])", " ", text).split()) + " "
@@ -131,5 +132,5 @@ def tagged(text: str) -> str:
     """The tags of a plain sentence among its other words; clauses separated by '|'."""
     said = _CLAUSE.sub(" | ", f" {text} ")
     for tag, pattern in _RULES:
-        said = re.sub(rf"(?<![\w-])(?<!\d\.)(?:{pattern})(?![\w])", f" {tag} ", said)
+        said = re.sub(rf"(?<![\w-])(?<!\d\.)(?:{pattern})(?![\w])", f" {tag} ", said, flags=re.ASCII)
     return " ".join(said.split()).strip("| ")
