@@ -28,7 +28,7 @@ import convscope as cs
 
 
 def mlp() -> tuple[nn.Module, tuple[int, ...], int]:
-    return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), (32, 64), 2000
+    return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), (32, 64), 1500
 
 
 def digits() -> tuple[nn.Module, tuple[int, ...], int]:

@@ -203,12 +203,11 @@ def test_a_layer_used_twice_is_two_layers_and_weight_norm_keeps_its_name() -> No
 
 # --- the loop
 
+NONE = ["left_over", "step_before_backward", "cleared_before_step", "steps_without_change", "foreign", "mode_eval", "clipped",
+        "loss_detached", "mode_mixed", "no_grad_train_mode", "forwards_unused", "norm_updates_extra", "rate_changes", "half"]
 CLEAN: dict[str, Any] = {
-    **dict.fromkeys(["left_over", "step_before_backward", "cleared_before_step", "steps_without_change", "foreign", "mode_eval",
-                     "loss_detached", "mode_mixed", "no_grad_train_mode", "forwards_unused", "norm_updates_extra",
-                     "rate_changes", "clipped", "half"], 0),
-    **dict.fromkeys(["unowned", "frozen", "no_gradient", "softmax_dims"], []),
-    "never_stepped": False, "detached": {}, "first_nonfinite": None, "output_argmax_dims": [1]}
+    **dict.fromkeys(NONE, 0), "unowned": [], "frozen": [], "no_gradient": [], "softmax_dims": [], "never_stepped": False,
+    "detached": {}, "first_nonfinite": None, "output_argmax_dims": [1]}
 
 
 def test_a_healthy_loop_shows_no_fault() -> None:

@@ -241,6 +241,8 @@ class Watch:
         self.tallies.taken += 1
         if self._on and (self.looked_at or self._due_now()[0]):
             self._begin()
+            if self.looked_at:
+                self.tallies.clean[k], self.tallies.complete[k] = False, True
         self._ended = time.perf_counter()
 
     def _seen(self, k: int) -> None:
@@ -256,7 +258,6 @@ class Watch:
         self._last_gradients = [(id(p.grad), p.grad._version) for p in tallies.owned[k] if p.grad is not None]
         self.record.step(window, self.eye)
         tallies.count["deep"] += window.deep
-        tallies.clean[k], tallies.complete[k] = False, True
         at = tallies.taken // len(tallies.owned)
         if (again := self._due.pop(at, 0)) and self._seen_idle != self._idle():
             self._due[at + again] = again  # there was indeed more than a training step

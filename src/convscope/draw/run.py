@@ -34,8 +34,10 @@ def figure(result: Run) -> Figure:
     graph_axes(loss, "training step" if len(result.steps.get("loss", ())) else "epoch", "loss", counted=True)
     steps = np.asarray(result.steps.get("loss", ()), np.float64)
     at = np.asarray(result.steps.get("step", np.arange(len(steps))), np.float64)
-    if len(steps):
-        loss.plot(at, steps, color=TRAIN, linewidth=0.7, alpha=0.45)
+    there = np.isfinite(steps)  # a loss that was looked at now and then is joined over the gaps
+    if there.any():
+        marker = "o" if there.sum() < min(len(steps), 80) else ""
+        loss.plot(at[there], steps[there], color=TRAIN, linewidth=0.7, alpha=0.45, marker=marker, markersize=2)
     _curve(loss, _epoch_ends(result, at), result.epochs.get("loss"), TRAIN)
     _curve(loss, _epoch_ends(result, at), result.epochs.get("held_out_loss"), HELD_OUT)
     loss.set_ylim(bottom=min(0.0, *_numbers(result)))

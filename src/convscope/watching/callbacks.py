@@ -91,7 +91,7 @@ class KerasCallback:
         """Keras gives epochs and steps."""
         self.params = params
 
-    def on_train_begin(self, _logs: Any = None) -> None:
+    def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002
         """Begin to watch."""
         from convscope.watch import Watch
 
@@ -102,23 +102,23 @@ class KerasCallback:
     def _rate(self) -> float:
         return float(self.model.optimizer.learning_rate)
 
-    def on_train_batch_begin(self, _batch: int, _logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """The weights before the step."""
         if self.run is not None:
             self.run.batch_begins()
 
-    def on_train_batch_end(self, _batch: int, _logs: Any = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """The step has been taken; its gradients are still there."""
         if self.run is not None:
             self.run.batch_ends()
 
-    def on_epoch_end(self, _epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         """What Keras reports is noted."""
         if self.run is not None:
             self.run.note(**{_spoken(k): float(v) for k, v in (logs or {}).items() if k != "loss"})
             self.run.epoch()
 
-    def on_train_end(self, _logs: Any = None) -> None:
+    def on_train_end(self, logs: Any = None) -> None:  # noqa: ARG002
         """Stop."""
         if self.run is not None:
             self.run.close()
