@@ -99,6 +99,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "brushing",
         "comparing",
         "diagnosis",
+        "diagnosis_words",
         "inverting",
         "judging",
         "mechanics_maps",

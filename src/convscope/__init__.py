@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from convscope.actions import (
+        ask,
         atlas,
         attribute,
         attribute_all,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         predict,
         respond,
         scan,
+        settle,
         steps,
         study,
         trace,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 _WHERE = {
     **dict.fromkeys(
         (
+            "ask",
             "atlas",
             "attribute",
             "attribute_all",
@@ -64,6 +67,7 @@ _WHERE = {
             "predict",
             "respond",
             "scan",
+            "settle",
             "steps",
             "study",
             "trace",
@@ -81,6 +85,7 @@ _WHERE = {
 __all__ = [
     "Network",
     "Preprocess",
+    "ask",
     "atlas",
     "attribute",
     "attribute_all",
@@ -97,6 +102,7 @@ __all__ = [
     "predict",
     "respond",
     "scan",
+    "settle",
     "steps",
     "study",
     "trace",

@@ -20,6 +20,7 @@ from convscope import (
     cli_attributions,
     cli_collections,
     cli_comparisons,
+    cli_doctor,
     cli_edits,
     cli_features,
     cli_keys,
@@ -99,7 +100,7 @@ def list_(family: str | None, as_json: bool) -> None:
 
 for command in (*cli_attributions.COMMANDS, *cli_mechanics.COMMANDS, *cli_collections.COMMANDS, *cli_comparisons.COMMANDS,
                 *cli_features.COMMANDS, *cli_predict.COMMANDS, *cli_edits.COMMANDS, *cli_keys.COMMANDS,
-                *cli_scan.COMMANDS):
+                *cli_scan.COMMANDS, *cli_doctor.COMMANDS):
     main.add_command(command)
 
 

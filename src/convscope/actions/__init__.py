@@ -21,7 +21,7 @@ from __future__ import annotations
 from convscope.actions.attributions import attribute, attribute_all, attribute_each
 from convscope.actions.collections import atlas, open_atlas, respond, study, swept
 from convscope.actions.comparisons import compare
-from convscope.actions.doctoring import check
+from convscope.actions.doctoring import SETTLED, ask, check, check_reference, settle
 from convscope.actions.editing import ablation, edit
 from convscope.actions.evaluating import evaluate
 from convscope.actions.features import chosen, feature, keep_last, rebuild
@@ -32,14 +32,17 @@ from convscope.actions.predicting import calibrate, check_preprocess, folder_of,
 from convscope.actions.scanning import keep_scan, scan
 
 __all__ = [
+    "SETTLED",
     "Progress",
     "ablation",
+    "ask",
     "atlas",
     "attribute",
     "attribute_all",
     "attribute_each",
     "calibrate",
     "check",
+    "check_reference",
     "check_preprocess",
     "chosen",
     "compare",
@@ -61,6 +64,7 @@ __all__ = [
     "rebuild",
     "respond",
     "scan",
+    "settle",
     "steps",
     "study",
     "swept",

@@ -12,9 +12,19 @@ from convscope.results import Findings, Run
 Progress = Callable[[int, int, str], None]
 
 
-def check(model: Any, data: Any = None, loss: Any = None, optimizer: Any = None, *, prove: int | bool = 0,
-          seconds: float = 4.0, seed: int = 0, run: Run | str | Path | None = None, progress: Progress | None = None,
-          **words: Any) -> Findings:
+def check(
+    model: Any,
+    data: Any = None,
+    loss: Any = None,
+    optimizer: Any = None,
+    *,
+    prove: int | bool = 0,
+    seconds: float = 4.0,
+    seed: int = 0,
+    run: Run | str | Path | None = None,
+    progress: Progress | None = None,
+    **words: Any,
+) -> Findings:
     """Why does this not learn, or will it? Findings: symptom, evidence, cause, remedy; with `prove`, a controlled run of it.
 
     `model`: a torch module, a compiled Keras 3 model, or a watched `Run` alone. `data`: (x, y), x alone where the loss reads
@@ -40,6 +50,62 @@ def check(model: Any, data: Any = None, loss: Any = None, optimizer: Any = None,
         return diagnose(None, model, seconds, seed)
     program = given.program(model, data, loss, optimizer, **words)
     return diagnose(program, run, seconds, seed, seeds, progress)
+
+
+SETTLED = ("normalise", "rate", "shuffle", "batch")  # a test holds them to `diagnosing.settling.QUESTIONS`
+
+
+def check_reference(reference: str | None, *, run: str | Path | None = None, prove: int = 0, seconds: float = 4.0,
+                    progress: Progress | None = None, **words: Any) -> Findings:  # fmt: skip
+    """`check` for a program or a network by reference ('train.py:setup', 'zoo:lenet5'), or for a kept record alone.
+
+    Errors: as `check`, OpeningError, StoreError.
+    """
+    from convscope.diagnosing import opened
+    from convscope.diagnosis import diagnose
+
+    record = None if run is None else _read(Path(run))
+    seed = words.pop("seed", 0)
+    program = None if reference is None else opened.program(reference, **words)
+    return diagnose(program, record, seconds, seed, prove, progress)
+
+
+def ask(words: str, reference: str | None = None, *, seconds: float = 4.0, progress: Progress | None = None,
+        network_words: Any = None, **given: Any) -> Findings:  # fmt: skip
+    """What may be wrong when …? A symptom in words, or one of torch's messages; with a program, it is checked too.
+
+    `words`: 'the loss is nan after a few batches'. `reference`: a program ('train.py:setup') or a network; with data, what
+    was found on it comes first and the causes that it rules out are said. Errors: as `check_reference`.
+
+    >>> ask("the loss is nan after a few batches").findings[0].severity
+    'advice'
+    """
+    from convscope.diagnosis_words import answered
+
+    return answered(words, reference, seconds, progress, network_words, given)
+
+
+def settle(question: str, model: Any, data: Any = None, loss: Any = None, optimizer: Any = None, *, steps: int = 300, seeds: int = 3,
+           progress: Progress | None = None, network_words: Any = None, **words: Any) -> Findings:  # fmt: skip
+    """Should I normalise? Which rate, which batch, shuffled? The same network trained each way, a few hundred steps.
+
+    `question`: one of SETTLED. `model`, `data`, `loss`, `optimizer`, `words`: as in `check`, or a reference. The finding says
+    which way was best and by how much (95 % interval over `seeds`); rows and curves are all of them. Misleads where what is
+    best at the begin is not at the end. Errors: as `check`.
+
+    >>> import numpy as np, torch
+    >>> x = 50 + np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
+    >>> net = torch.nn.Linear(3, 1)
+    >>> found = settle("normalise", net, (x, x.sum(1, keepdims=True)), "mse", "sgd:0.01", steps=40, seeds=2)
+    >>> found.checked["inputs"].tolist()
+    ['as they are', 'centred', 'standardised']
+    """
+    from convscope.diagnosing import given, opened, settling
+
+    seed = words.pop("seed", 0)
+    program = opened.program(model, data, loss, optimizer, network=network_words, **words) if isinstance(model, str) else \
+        given.program(model, data, loss, optimizer, **words)  # fmt: skip
+    return settling.settle(program, question, steps, seeds, seed, progress)
 
 
 def _read(path: Path) -> Run:

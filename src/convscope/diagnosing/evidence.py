@@ -225,13 +225,13 @@ class Evidence:
             index = torch.linspace(0, len(e) - 1, JUDGED).round().long()
             x, y = e.x[index].to(program.device), None if e.y is None else e.y[index].to(program.device)
         try:
-            with left_alone():
+            with left_alone(), torch.no_grad():
                 out = answer(program, x, training=training)
-            value = (
-                float(losses.quiet(program, out, y))
-                if isinstance(out, Tensor)
-                else float(program.value(out, y[:256] if y is not None else None))
-            )
+                value = (
+                    float(losses.quiet(program, out, y))
+                    if isinstance(out, Tensor)
+                    else float(program.value(out, y[:256] if y is not None else None))
+                )
         except Exception:  # noqa: BLE001 - the trial tells it
             return Score("loss", math.nan, math.nan, math.nan, 0)
         if not isinstance(out, Tensor):

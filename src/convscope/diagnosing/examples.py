@@ -166,7 +166,7 @@ def _loader(loader: DataLoader[Any], shuffle: bool | None, most: int) -> Example
         if total is not None and len(first[0]) >= total
         else (f"{len(first[0]):,} of {'a stream' if total is None else f'{total:,}'} examples were looked at",)
     )
-    changed = second is not None and not shuffle and not _same(first, second)
+    changed = second is not None and not (shuffle and known) and not _same(first, second)
     if again is not None:
         return Examples(
             *first,

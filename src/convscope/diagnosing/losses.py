@@ -109,6 +109,7 @@ FAMILIES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
     "kl": ("log-probabilities", lambda o, t: (_like(o, t) * (_like(o, t).clamp(min=1e-30).log() - o)).sum(1).mean()),
     "msle": ("values", lambda o, t: ((1 + o.clamp(min=0)).log() - (1 + _like(o, t)).log()).square().mean()),
     "mape": ("values", lambda o, t: ((o - _like(o, t)) / _like(o, t).abs().clamp(min=1e-7)).abs().mean()),
+    "mse of softmax": ("logits", lambda o, t: (o.softmax(1) - _hot(o, t)).square().mean()),
     "cross-entropy smoothed": ("logits", lambda o, t: -((0.9 * _hot(o, t) + 0.1 / o.shape[1]) * o.log_softmax(1)).sum(1).mean()),
 }  # fmt: skip
 SOFTMAXES = ("cross-entropy", "cross-entropy (last axis)", "cross-entropy smoothed")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from convscope import chance, export
 from convscope.diagnosing.calls import Rule
 from convscope.diagnosing.examples import Examples
-from convscope.errors import UsageError
+from convscope.errors import UsageError, unknown
 from convscope.optimizers import OPTIMIZERS
 
 
@@ -37,14 +37,8 @@ class Recipe:
     def of(cls, optimizer: Any, model: nn.Module) -> Recipe:
         """Read one off: an optimiser, its class, a name ('adam'), or a function of the parameters."""
         if isinstance(optimizer, str):
-            name, _, rate = optimizer.partition(":")
-            if name.lower() not in OPTIMIZERS:
-                raise UsageError(
-                    f"an optimiser named {name!r}", f"there are {', '.join(sorted(OPTIMIZERS))}", "for example adam:0.001"
-                )
-            kind = OPTIMIZERS[name.lower()]
-            wanted = {"lr": float(rate.removeprefix("lr="))} if rate else {}
-            optimizer = kind(trainable(model).values(), **(wanted or {"lr": 0.01 if name.lower() == "sgd" else 0.001}))
+            kind, options = named_optimizer(optimizer)
+            optimizer = kind(trainable(model).values(), **options)
         elif optimizer is None:
             optimizer = torch.optim.Adam(trainable(model).values())
         elif not isinstance(optimizer, torch.optim.Optimizer):
@@ -134,6 +128,31 @@ class Program:
     @property
     def device(self) -> torch.device:
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
+
+def named_optimizer(text: str) -> tuple[Any, dict[str, Any]]:
+    """'sgd:0.1,momentum=0.9' → the class and its options. Errors: UsageError.
+
+    >>> named_optimizer("sgd:0.1,momentum=0.9")[1]
+    {'lr': 0.1, 'momentum': 0.9}
+    """
+    name, _, rest = text.partition(":")
+    if name.lower() not in OPTIMIZERS:
+        known = ", ".join(sorted(OPTIMIZERS))
+        raise UsageError(f"an optimiser named {name!r}", f"there are {known}", "for example adam:0.001")
+    options: dict[str, Any] = {"lr": 0.01 if name.lower() == "sgd" else 0.001}
+    for piece in filter(None, (p.strip() for p in rest.split(","))):
+        key, _, value = piece.rpartition("=")
+        try:
+            options[key or "lr"] = float(value)
+        except ValueError as problem:
+            raise UsageError(f"cannot read the optimiser {text!r}", f"{value!r} is no number",
+                             "NAME:RATE,option=number, for example sgd:0.1,momentum=0.9") from problem  # fmt: skip
+    kind = OPTIMIZERS[name.lower()]
+    odd = [k for k in options if k not in inspect.signature(kind).parameters]
+    if odd:
+        raise unknown("option", odd[0], inspect.signature(kind).parameters, f"of {kind.__name__}")
+    return kind, options
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -75,7 +75,12 @@ def _half(loss: LossFacts, last: str) -> float:
 def score(output: Tensor, y: Tensor | None, targets: Targets, loss: LossFacts, value: float, last: str) -> Score:
     """The score of outputs (N, …) whose loss is `value`."""
     n = len(output)
-    if y is not None and targets.kind == "values" and output.numel() == y.numel() and loss.family not in ("poisson", "kl", "nll"):
+    if (
+        y is not None
+        and targets.kind == "values"
+        and output.numel() == y.numel()
+        and loss.family not in ("poisson", "kl", "nll")
+    ):
         o, t = output.double().reshape(n, -1), y.double().reshape(n, -1)
         around = (t - t.mean(0)).square().sum()
         r2 = float(1 - (o - t).square().sum() / around.clamp(min=1e-30))

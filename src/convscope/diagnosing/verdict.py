@@ -21,7 +21,7 @@ from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.faults import fault
 from convscope.diagnosing.program import left_alone
 from convscope.diagnosing.score import Score
-from convscope.diagnosing.suspicion import HINT, LIKELY, Suspicion
+from convscope.diagnosing.suspicion import EXACT, HINT, LIKELY, Suspicion
 from convscope.diagnosing.symptom import Symptom
 from convscope.diagnosing.trial import train
 from convscope.results import Finding
@@ -40,7 +40,10 @@ class Ranked:
     @property
     def weight(self) -> float:
         relief = self.relief if math.isfinite(self.relief) else 0.0
-        base = min(self.suspicion.strength, HINT) if self.suspicion.harmless and relief < HELPS else self.suspicion.strength
+        s = self.suspicion
+        base = min(s.strength, HINT) if s.harmless and relief < HELPS else s.strength
+        if s.strength >= EXACT and s.shows and s.change is None:
+            relief = 1.0  # seen directly, in the user's own loop: nothing that could be tried says it better
         return base + 0.5 * max(relief, 0.0)
 
 

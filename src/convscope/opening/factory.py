@@ -18,6 +18,16 @@ from convscope.opening import Source
 
 
 def find(reference: str) -> Source:
+    made, args, kwargs, module, place, name = named(reference)
+    with torch.random.fork_rng(devices=[]):  # so that a network without weights of its own is the same at every call
+        torch.manual_seed(0)
+        folder = Path(place).resolve().parent if place.endswith(".py") else None
+        example = getattr(module, "INPUT", None)  # what the file of an edited network says of itself
+        return Source(build(made, args, kwargs, reference), name, example, folder=folder)
+
+
+def named(reference: str) -> tuple[Any, list[Any], dict[str, Any], ModuleType, str, str]:
+    """What a reference names, its arguments, the file it is in, the place and the name."""
     place, _, call = reference.rpartition(":") if "(" not in reference else _split(reference)
     name, args, kwargs = parse_call(call)
     module = _import(place)
@@ -29,11 +39,7 @@ def find(reference: str) -> Source:
             if callable(v) and not k.startswith("_") and getattr(v, "__module__", "") == module.__name__
         ]
         raise unknown("factory", name, public, f"{place} must define it")
-    with torch.random.fork_rng(devices=[]):  # so that a network without weights of its own is the same at every call
-        torch.manual_seed(0)
-        folder = Path(place).resolve().parent if place.endswith(".py") else None
-        example = getattr(module, "INPUT", None)  # what the file of an edited network says of itself
-        return Source(build(made, args, kwargs, reference), name, example, folder=folder)
+    return made, args, kwargs, module, place, name
 
 
 def _split(reference: str) -> tuple[str, str, str]:
