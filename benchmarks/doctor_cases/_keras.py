@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
-from sklearn.datasets import load_digits, make_classification
+from sklearn import datasets
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 import keras
-from keras import layers as nn  # noqa: F401 - for the cases, which so import Keras with its backend chosen
-from keras import optimizers  # noqa: F401
+
+nn: Any = keras.layers  # the cases take these names from here, where the backend has been chosen
+optimizers: Any = keras.optimizers
+made: Any = datasets
 
 Floats = NDArray[np.float32]
 Table = tuple[Floats, Floats]
@@ -54,7 +56,7 @@ def standard(x: NDArray[Any]) -> Floats:
 def classes(seed: int, rows: int, features: int, k: int = 2) -> Table:
     """`make_classification` as it stands (two clusters a class, 1 % of labels drawn at random), class indices as floats."""
     informative = 2 if k == 2 else 5
-    x, y = make_classification(rows, features, n_informative=informative, n_classes=k, random_state=seed)
+    x, y = made.make_classification(rows, features, n_informative=informative, n_classes=k, random_state=seed)
     return x.astype(np.float32), y.astype(np.float32)
 
 
@@ -74,10 +76,10 @@ def signals(rng: np.random.Generator, rows: int, shape: Sequence[int], k: int = 
 
 def digits(size: int = 8) -> tuple[Floats, NDArray[np.int64]]:
     """The 1797 digits of scikit-learn in 0 … 1, (N, size, size, 1), and their classes."""
-    bunch: Any = load_digits()
+    bunch = made.load_digits()
     images = (bunch.images / 16).astype(np.float32)
     if size != 8:
-        images = np.clip(zoom(images, (1, size / 8, size / 8), order=1), 0, 1)
+        images = np.asarray(zoom(images, (1, size / 8, size / 8), order=1)).clip(0, 1)
     return images[..., None], bunch.target
 
 

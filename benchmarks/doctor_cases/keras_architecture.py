@@ -6,10 +6,22 @@ Keras 3 on torch. Where there were more rows or pixels than the symptom needs, t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from benchmarks.doctor_cases import Setup, case
-from benchmarks.doctor_cases._keras import UNIFORM, begin, coloured_digits, compiled, keras, nn, one_hot, optimizers, signals
-from sklearn.datasets import make_blobs, make_circles
+from benchmarks.doctor_cases._keras import (
+    UNIFORM,
+    begin,
+    coloured_digits,
+    compiled,
+    keras,
+    made,
+    nn,
+    one_hot,
+    optimizers,
+    signals,
+)
 
 
 def _few_batches(seed: int, momentum: float) -> Setup:
@@ -130,7 +142,7 @@ def so_56452176_fixed(seed: int) -> Setup:
 def _small_start(seed: int, mended: bool) -> Setup:
     rng = begin(seed)
     x, y = signals(rng, 500, (32, 32, 3), strength=0.1)
-    start = {"kernel_initializer": "he_normal" if mended else UNIFORM}
+    start: dict[str, Any] = {"kernel_initializer": "he_normal" if mended else UNIFORM}
     start["kernel_regularizer"] = keras.regularizers.L2(1e-4 if mended else 0.01)
     layers = [nn.Conv2D(6, 5, activation="relu"), nn.MaxPooling2D(), nn.Conv2D(16, 5, activation="relu"), nn.MaxPooling2D()]
     layers.append(nn.Flatten())
@@ -159,7 +171,7 @@ def so_61498304_fixed(seed: int) -> Setup:
     return _small_start(seed, True)
 
 
-def _tanh_stack(depth: int, outputs: int) -> list[nn.Layer]:
+def _tanh_stack(depth: int, outputs: int) -> list[Any]:
     start = {"kernel_initializer": keras.initializers.VarianceScaling(1.0, "fan_in")}
     hidden = [
         nn.Dense(5, "tanh", kernel_initializer=keras.initializers.VarianceScaling(1.0, "fan_in")) for _ in range(depth)
@@ -177,14 +189,14 @@ def _tanh_stack(depth: int, outputs: int) -> list[nn.Layer]:
 def healthy_blob(seed: int) -> Setup:
     """Three blobs by three sigmoids and the categorical loss, which is unusual and works."""
     begin(seed)
-    x, y = make_blobs(1000, centers=3, cluster_std=2.0, random_state=2)
+    x, y = made.make_blobs(1000, centers=3, cluster_std=2.0, random_state=2)
     model = compiled((2,), _tanh_stack(5, 3), "categorical_crossentropy", optimizers.Adagrad(0.1))
     return Setup(model, (x.astype(np.float32), one_hot(y, 3)), batch=64, epochs=120)
 
 
 def _circles(seed: int, depth: int, epochs: int) -> Setup:
     begin(seed)
-    x, y = make_circles(1000, noise=0.1, random_state=1)
+    x, y = made.make_circles(1000, noise=0.1, random_state=1)
     model = compiled((2,), _tanh_stack(depth, 1), "binary_crossentropy", optimizers.Adam(0.001))
     return Setup(model, (x.astype(np.float32), y.astype(np.float32)), batch=128, epochs=epochs)
 

@@ -8,8 +8,19 @@ from __future__ import annotations
 
 import numpy as np
 from benchmarks.doctor_cases import Setup, case
-from benchmarks.doctor_cases._keras import NORMAL, Floats, begin, classes, compiled, keras, nn, one_hot, optimizers, standard
-from sklearn.datasets import load_iris
+from benchmarks.doctor_cases._keras import (
+    NORMAL,
+    Floats,
+    begin,
+    classes,
+    compiled,
+    keras,
+    made,
+    nn,
+    one_hot,
+    optimizers,
+    standard,
+)
 
 
 def _and_gate(seed: int, mended: bool) -> Setup:
@@ -160,7 +171,7 @@ def so_69787272_fixed(seed: int) -> Setup:
 
 def _iris(seed: int, mended: bool) -> Setup:
     rng = begin(seed)
-    flowers, kinds = load_iris(return_X_y=True)
+    flowers, kinds = made.load_iris(return_X_y=True)
     order = rng.permutation(150)
     x, y = flowers[order].astype(np.float32), one_hot(kinds[order], 3)
     if mended:

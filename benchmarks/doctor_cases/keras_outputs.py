@@ -17,13 +17,13 @@ from benchmarks.doctor_cases._keras import (
     compiled,
     digits,
     keras,
+    made,
     nn,
     one_hot,
     optimizers,
     signals,
     standard,
 )
-from sklearn.datasets import make_regression
 
 
 @case(
@@ -107,7 +107,7 @@ def so_44758894_fixed(seed: int) -> Setup:
 
 def _sixty_four_columns(seed: int, output: str | None, loss: str) -> Setup:
     begin(seed)
-    x, y = make_regression(20_000, 64, random_state=seed)
+    x, y = made.make_regression(20_000, 64, random_state=seed)
     y /= np.abs(y).max()
     hidden = [nn.Dense(width, "relu", kernel_initializer=UNIFORM) for width in (64, 32)]
     model = compiled((64,), [*hidden, nn.Dense(1, output, kernel_initializer=UNIFORM)], loss, optimizers.Adam(0.001), ())

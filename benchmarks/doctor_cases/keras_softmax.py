@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from benchmarks.doctor_cases import Setup, case
-from benchmarks.doctor_cases._keras import UNIFORM, begin, classes, compiled, nn, optimizers, signals, standard
-from sklearn.datasets import make_regression
+from benchmarks.doctor_cases._keras import UNIFORM, begin, classes, compiled, made, nn, optimizers, signals, standard
 
 
 def _three_numbers(seed: int, mended: bool) -> Setup:
@@ -123,7 +122,7 @@ def so_52983831_fixed(seed: int) -> Setup:
 
 def _regressed(seed: int, mended: bool) -> Setup:
     begin(seed)
-    x, y = make_regression(100, 18, n_informative=10, noise=1.0, random_state=seed)
+    x, y = made.make_regression(100, 18, n_informative=10, noise=1.0, random_state=seed)
     x, y = x.astype(np.float32), y.astype(np.float32)
     widths = ((18, "tanh"), (36, "relu"), (72, "relu"), (72, "relu"), (32, "relu"), (16, "relu"))
     layers = [*(nn.Dense(width, kind) for width, kind in widths), nn.Dense(1, None if mended else "softmax")]
