@@ -57,7 +57,7 @@ def ask(sentence: str, facts: Mapping[str, Any] | None = None) -> Findings:
 
     sentence: in anybody's words ("loss is nan after a few batches"), or a message of torch, which is explained instead.
     facts: what is known of the program: classes, outputs (numbers), loss, activation, optimizer (names), rate, batch_size.
-    Findings are ranked; 'share' is a cause's part of all weights. Nothing is run and nothing is proved.
+    The title is the sentence; findings are ranked; 'share' is a cause's part of all weights. Nothing is run or proved.
 
     Misleads: a sentence says little; most symptoms have five causes. Where the first two are close, the notes say so.
     Errors: UsageError for an empty sentence, UnknownName for a fact that is not one of the above.
@@ -80,8 +80,7 @@ def ask(sentence: str, facts: Mapping[str, Any] | None = None) -> Findings:
     _weigh_facts(reading, known)
     ranked = sorted(reading.weights.items(), key=lambda one: (-one[1], FAULTS[one[0]].order))
     total = sum(weight for _, weight in ranked)
-    seen = "; ".join(dict.fromkeys(symptom.name for symptom, _ in reading.symptoms)) or "what the program does"
-    found = tuple(_finding(code, weight / total, sentence, seen, reading) for code, weight in ranked[:SHOWN])
+    found = tuple(_finding(code, weight / total, reading) for code, weight in ranked[:SHOWN])
     cut = () if len(sentence) <= READ else (f"only the first {READ:,} characters were read",)
     return Findings(title=f"“{_short(sentence)}”", findings=found, notes=(*cut, *_notes(reading, ranked, total)))
 
@@ -99,6 +98,8 @@ def _read(sentence: str, known: Mapping[str, Any]) -> _Reading:
         said = name.format(formula=figure.formula)
         reading.symptoms.append((Symptom(said, (), causes), f"{figure.said:g}"))
         reading.add(causes, times, said)
+        if figure.kind == "chance" and "O1" in reading.weights:  # a single unit's softmax gives 0 or the cut-off, never ln C
+            reading.weights["O1"] *= 0.2
     hints = [(m[0].strip(), causes) for p, causes in HINTS.items() if (m := re.search(p, text))]
     if not reading.weights:  # a hint alone: only one that names a fault
         sums: dict[str, float] = {}
@@ -133,14 +134,17 @@ def _weigh_facts(reading: _Reading, known: Mapping[str, Any]) -> None:
         reading.add({"A11": 20}, 1, f"batches of {known['batch_size']}")
 
 
-def _finding(code: str, share: float, sentence: str, seen: str, reading: _Reading) -> Finding:
-    cause = CAUSES[code]
+def _finding(code: str, share: float, reading: _Reading) -> Finding:
+    cause, reasons = CAUSES[code], list(dict.fromkeys(reading.reasons[code]))
+    names = [symptom.name for symptom, _ in reading.symptoms]
     evidence: dict[str, float | str] = {"share": round(share, 3)}
     for figure in reading.figures:
         name = {"chance": "guessing", "floor": "softmax twice", "cut": "cut-off", "none": "least loss"}[figure.kind]
         evidence[name] = f"{figure.formula} = {figure.exact:.4f}" if figure.kind != "none" else figure.formula
-    evidence["speaks for it"] = "; ".join(dict.fromkeys(reading.reasons[code]))
-    return Finding(severity="advice", symptom=f"“{_short(sentence)}”: {seen}", evidence=evidence, fault=code,
+    if hints := [reason for reason in reasons if reason not in names]:
+        evidence["speaks for it"] = "; ".join(hints)
+    return Finding(severity="advice", symptom="; ".join(r for r in reasons if r in names) or "; ".join(reasons),
+                   evidence=evidence, fault=code,
                    cause=f"{fault(code).name}: {cause.why}", remedy=cause.remedy, code=cause.code, disproof=cause.disproof)
 
 

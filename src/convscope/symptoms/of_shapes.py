@@ -11,7 +11,7 @@ from convscope.symptoms.parts import CONVOLUTION, DENSE, EMBEDDING, JOIN, NORM, 
 def _dense(v: Values, scene: Scene) -> Values:
     """mat1 is (B, features), mat2 the transposed weight (inputs, outputs)."""
     rows, features, inputs, outputs = v["rows"], v["features"], v["inputs"], v["outputs"]
-    named = scene.name(DENSE, f"the dense layer with {inputs} inputs", inputs=inputs, outputs=outputs)
+    named = scene.name(DENSE, "a dense layer", inputs=inputs, outputs=outputs)
     suspects = scene.suspects(DENSE, inputs=inputs, outputs=outputs)
     name = suspects[0].name if len(suspects) == 1 else ""
     said: Values = {"layer": named, "where": scene.module or name or scene.source}
@@ -134,7 +134,7 @@ MESSAGES = (
     Message(r"mat1 and mat2 shapes cannot be multiplied \((?P<rows>\d+)x(?P<features>\d+) and "
             r"(?P<inputs>\d+)x(?P<outputs>\d+)\)", "A9", "{layer} was made for {inputs} features and gets {features}",
             "what comes before {layer} makes {features} numbers an example (a batch of {rows}), not {inputs}",
-            "give {layer} {features} inputs, or change what comes before it", "",
+            "make {layer} for {features} features, or change what comes before it", "",
             "the shape just before the layer, printed once, ends in {inputs}", _dense, ("features", "inputs", "outputs")),
     Message(r"Given (?:groups=(?P<groups>\d+)|transposed=(?P<transposed>\d)), weight of size (?P<weight>\[[\d, ]+\]), "
             r"expected input(?P<given>\[[\d, ]+\]) to have (?P<wanted>\d+) channels, but got (?P<channels>\d+)", "A9",
