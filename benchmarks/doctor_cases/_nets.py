@@ -81,6 +81,16 @@ class Penalised:
         return self.base(output, target) + self.weight * penalty
 
 
+def pretrained(net: nn.Sequential, x: Tensor, y: Tensor) -> nn.Sequential:
+    """The network after an epoch of a task like that to come: which of five pairs a digit is in."""
+    optimizer = torch.optim.Adam(net.parameters(), 0.003)
+    for rows in torch.arange(len(x)).split(32):
+        optimizer.zero_grad()
+        F.cross_entropy(net(x[rows]), (3 * y[rows] % 10) // 2).backward()
+        optimizer.step()
+    return net
+
+
 def one_hot(target: Tensor, like: Tensor) -> Tensor:
     """Labels as rows with a single 1, as wide as the output."""
     return F.one_hot(target, like.shape[1]).to(like.dtype)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from copy import deepcopy
+from functools import cache, partial
 from typing import Any
 
 import torch
 from benchmarks.doctor_cases import Setup
 from benchmarks.doctor_cases._data import Pair, coloured, digits, drawn, shapes, split
 from benchmarks.doctor_cases._measured import program
-from benchmarks.doctor_cases._nets import initialised, lenet, loader, mlp, noisy_loader, of_probabilities, one_hot, resnet
+from benchmarks.doctor_cases._nets import (
+    initialised,
+    lenet,
+    loader,
+    mlp,
+    noisy_loader,
+    of_probabilities,
+    one_hot,
+    pretrained,
+    resnet,
+)
 from benchmarks.doctor_cases.ported_images import deep, small
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -53,24 +64,20 @@ def lenet_of(activation: Make) -> Make:
     return make
 
 
-def head_only(net: nn.Module, x: Tensor, y: Tensor, *, freeze: bool) -> nn.Module:
-    """A network that has learned which of five pairs a digit is in, with a new head; frozen below it or not."""
-    warm = Adam(net.parameters(), 0.003)
-    for rows in torch.arange(len(x)).repeat(2).split(32):
-        warm.zero_grad()
-        F.cross_entropy(net(x[rows]), (3 * y[rows] % 10) // 2).backward()
-        warm.step()
-    if freeze:
-        net.requires_grad_(False)
-    net[-1] = nn.Linear(net[-1].in_features, 10)  # type: ignore[operator, index, union-attr]
-    return net
+@cache
+def bodies(seed: int, residual: bool) -> nn.Sequential:
+    """A network that has learned which of five pairs a digit is in."""
+    torch.manual_seed(seed)
+    (x, y), _ = pixels(seed)
+    return pretrained(resnet(1) if residual else lenet(norm=True), x, y)
 
 
 def tuned(seed: int, *, freeze: bool) -> Setup:
-    """Fine-tuning of a small residual network, or of its head only."""
+    """Fine-tuning of a small residual network, or of the head on a frozen LeNet only."""
+    model = deepcopy(bodies(seed, not freeze)).requires_grad_(not freeze)
     torch.manual_seed(seed)
+    model[-1] = nn.Linear(model[-1].in_features, 10)
     (x, y), held = pixels(seed)
-    model = head_only(lenet(norm=True) if freeze else resnet(1), x, y, freeze=freeze)
     optimizer = SGD([p for p in model.parameters() if p.requires_grad], 0.05 if freeze else 0.005, momentum=0.9)
     return Setup(model, (x, y), held, F.cross_entropy, optimizer, 32, 6)
 

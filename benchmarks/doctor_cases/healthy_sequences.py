@@ -20,7 +20,7 @@ Adam = torch.optim.Adam
 class Recurrent(nn.Module):
     """A recurrent layer behind an embedding or not, and a head on every state or on the last."""
 
-    def __init__(self, kind: Callable[..., nn.RNNBase], inward: int, units: int, outputs: int, *, words: int = 0,
+    def __init__(self, kind: Callable[..., Any], inward: int, units: int, outputs: int, *, words: int = 0,
                  every: bool = False, layers: int = 1) -> None:  # fmt: skip
         super().__init__()
         self.embed = nn.Embedding(words, inward) if words else nn.Identity()

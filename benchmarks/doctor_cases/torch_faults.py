@@ -6,14 +6,15 @@ Each takes `sound=True` for the same program with the seeded change undone. Wher
 
 from __future__ import annotations
 
-from functools import partial
+from copy import deepcopy
+from functools import cache, partial
 from typing import Any
 
 import torch
 from benchmarks.doctor_cases import Setup
 from benchmarks.doctor_cases._data import cars, digits, ranged
 from benchmarks.doctor_cases._measured import program
-from benchmarks.doctor_cases._nets import Block, accuracy, lenet, loader, mlp, of_probabilities
+from benchmarks.doctor_cases._nets import Block, accuracy, lenet, loader, mlp, of_probabilities, pretrained
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -233,19 +234,23 @@ program("PT-batch_of_one-single", "A11", "batch norm on batches of one: torch re
 )
 
 
-def tuned(seed: int, *, sound: bool = False) -> Setup:
-    """A residual network for coloured digits, fine-tuned; everything but batch norm is frozen, and the new head with it."""
+@cache
+def body(seed: int) -> nn.Sequential:
+    """A residual network that has learned to tell five pairs of digits."""
     torch.manual_seed(seed)
-    (x, y), (held, labels) = scaled(seed)
-    model = nn.Sequential(
+    (x, y), _ = scaled(seed)
+    net = nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), Block(16, 16), Block(16, 32, 2),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10),
     )  # fmt: skip
-    warm = torch.optim.Adam(model.parameters(), 0.003)  # what was learned before: digits, two to a class
-    for rows in torch.arange(len(x)).repeat(2).split(32):
-        warm.zero_grad()
-        F.cross_entropy(model(x[rows]), (3 * y[rows] % 10) // 2).backward()
-        warm.step()
+    return pretrained(net, x, y)
+
+
+def tuned(seed: int, *, sound: bool = False) -> Setup:
+    """A residual network, fine-tuned; everything but batch norm is frozen, and the new head with it."""
+    model = deepcopy(body(seed))
+    torch.manual_seed(seed)
+    (x, y), (held, labels) = scaled(seed)
     model[-1] = nn.Linear(32, 10)
     for module in model.modules():
         if isinstance(module, nn.Conv2d) or (isinstance(module, nn.Linear) and not sound):
