@@ -57,7 +57,7 @@ class Capacity:
         call, units = min(hidden, key=lambda h: h[1])
         inputs = evidence.x[0].numel()
         tight = units <= self.narrow < inputs or (units <= self.narrow and evidence.targets.classes > 2 * units)
-        factor, _, tiny = evidence.tiny
+        factor, _, tiny, *_ = evidence.tiny
         fails = math.isfinite(tiny.share) and tiny.share < self.by_heart
         if evidence.after.learned and evidence.after.share > self.by_heart:
             return

@@ -11,7 +11,7 @@ import math
 import time
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,6 +45,15 @@ class Signal:
     gradient: float  # standard deviation of ∂L/∂value; NaN: none arrived
     alike: float  # largest difference between two units, relative to their spread; 0: all units are one
     size: tuple[int, ...] = ()
+
+
+class Tiny(NamedTuple):
+    """The ten-example over-fit at the best rate that was tried."""
+
+    factor: float  # times the user's rate
+    loss: float  # the last
+    score: Score
+    steps: int
 
 
 @dataclass(eq=False)
@@ -239,15 +248,13 @@ class Evidence:
         return score(out, y, targets.look(y) if y is not None else self.targets, self.loss, value, self.last)
 
     @functools.cached_property
-    def tiny(self) -> tuple[float, float, Score]:
-        """Ten examples by heart: the factor on the rate that did best, the last loss, the score."""
-        best = (math.nan, math.inf, Score("loss", math.nan, math.nan, math.nan, 0))
-        few = replace(
-            self.program,
-            examples=replace(self.program.examples.take(TINY), batch=TINY, shuffled=True),
-            epochs=None,
-            rates=(),
-        )
+    def tiny(self) -> Tiny:
+        """Ten examples by heart, in at most 150 steps at each of several rates."""
+        best = Tiny(math.nan, math.inf, Score("loss", math.nan, math.nan, math.nan, 0), 0)
+        e = self.program.examples
+        index = torch.linspace(0, len(e) - 1, min(TINY, len(e))).round().long()
+        ten = replace(e, x=e.x[index], y=None if e.y is None else e.y[index], batch=TINY, shuffled=True, epochs=(), again=None)
+        few = replace(self.program, examples=ten, epochs=None, rates=())
         until = time.perf_counter() + min(self.seconds * 0.3, max(0.3, self.left * 0.5))
         for factor in RATES:
             left = until - time.perf_counter()
@@ -261,8 +268,8 @@ class Evidence:
             if tried.problem or not len(tried.losses):
                 break
             value = tried.last if tried.broke is None else math.inf
-            if value < best[1]:
-                best = (factor, value, got)
+            if value < best.loss:
+                best = Tiny(factor, value, got, len(tried.losses))
             if got.share > 0.95:
                 break
         return best

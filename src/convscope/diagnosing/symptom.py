@@ -56,7 +56,7 @@ def of_program(evidence: Evidence) -> Symptom:
         at = trial.broke or 0
         words = "the loss is not finite from the first step" if at == 0 else f"the loss is not finite after {at} steps"
         return Symptom("nan", words, {"first loss": evidence.start})
-    after, before = evidence.after, evidence.before
+    after = evidence.after
     facts = _facts(evidence)
     enough = trial.finished or n >= ENOUGH or (trial.epochs >= PASSES and n >= 60)
     if n >= 2 and trial.moved == 0:
@@ -64,7 +64,7 @@ def of_program(evidence: Evidence) -> Symptom:
     if n >= 5 and float(np.ptp(trial.losses)) <= 1e-6 * abs(trial.first) and not after.learned and evidence.program.examples.batch >= len(
             evidence.program.examples):  # fmt: skip
         return Symptom("constant", f"the loss stays at {trial.first:.4g}", facts)
-    if after.metric == "loss" and not math.isfinite(after.share):
+    if after.metric == "loss" and (evidence.program.objective or not math.isfinite(after.share)):
         return _by_loss(evidence, enough, facts)
     if after.learned and not (trial.finished and after.poor):
         return _gap(evidence, after, facts)
@@ -77,12 +77,10 @@ def of_program(evidence: Evidence) -> Symptom:
         return Symptom("poor", f"it learns little: {_said(after)} after {n} steps", facts)
     if enough:
         return Symptom("flat", f"it does not learn: {_said(after)} after {n} steps", facts)
-    share = evidence.tiny[2].share
-    if math.isfinite(share) and share < 0.5:
-        return Symptom(
-            "flat", f"it cannot learn {evidence.tiny[2].examples} examples by heart: {_said(evidence.tiny[2])}", facts
-        )
-    del before
+    tiny = evidence.tiny
+    if math.isfinite(tiny.score.share) and tiny.score.share < 0.5 and tiny.steps >= 80:
+        words = f"it cannot learn {tiny.score.examples} examples by heart: {_said(tiny.score)} after {tiny.steps} steps"
+        return Symptom("flat", words, facts)
     return Symptom("unsure", f"{n} steps were too few to tell: {_said(after)}", facts)
 
 
@@ -95,6 +93,12 @@ def _by_loss(evidence: Evidence, enough: bool, facts: dict[str, float | str]) ->
     if n >= 10 and -fall > 3 * abs(evidence.trial.first) + 3 * noise:
         return Symptom("diverged", f"the loss grows from {evidence.trial.first:.4g} to {evidence.trial.last:.4g}", facts)
     if fall > max(2 * noise / math.sqrt(max(n // 10, 1)), 0.02 * abs(evidence.trial.first)):
+        floor, half = evidence.loss.floor, evidence.trial.losses[n // 2 :]
+        late = float(half[: len(half) // 2].mean() - half[len(half) // 2 :].mean()) if len(half) >= 8 else math.nan
+        still = late < 0.02 * fall + 2 * noise / math.sqrt(max(n // 4, 1))
+        if enough and still and math.isfinite(floor) and fall < 0.5 * (evidence.trial.first - floor):
+            words = f"the loss stops at {evidence.trial.last:.4g}; free outputs would reach {floor:.4g}"
+            return Symptom("flat", words, facts | {"loss that free outputs reach": floor})
         return Symptom("", f"the loss falls from {evidence.trial.first:.4g} to {evidence.trial.last:.4g}", facts)
     if enough:
         return Symptom("flat", f"the loss stays near {evidence.trial.last:.4g} for {n} steps", facts)
