@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from dataclasses import dataclass, replace
 
@@ -60,14 +61,14 @@ def first_weighted(evidence: Evidence) -> Call | None:
 def quantities(evidence: Evidence) -> Tensor | None:
     """(N, …) what the first weighted layer reads, where that is numbers on a scale: not codes of an embedding, not normed.
 
-    All examples where it reads the inputs as they are; those of the first batch where something was done to them before.
+    Of examples spread over all where it reads the inputs as they are; of the first batch where something came before.
     """
     call = first_weighted(evidence)
     if call is None or call.op == "embedding":
         return None
     source = call.inputs[0] if call.inputs else -1
     if source < 0:
-        x = evidence.program.examples.x
+        x = spread_out(evidence.program.examples.x)
         return x if x.is_floating_point() or x.dtype == torch.uint8 else None
     before = evidence.calls[source]
     if before.op in NORMS or before.op == "embedding" or not before.value.is_floating_point():
@@ -103,10 +104,10 @@ def poor(evidence: Evidence) -> bool:
     return evidence.trial.broke is not None or evidence.after.poor
 
 
-def graded(evidence: Evidence) -> float:
-    """How much a fault of the data counts: much where training went badly, hardly where it went well."""
+def graded(evidence: Evidence, far: bool = True) -> float:
+    """How much a fault of the data counts: much where it is `far` out and training went badly, hardly where it went well."""
     if poor(evidence):
-        return STRONG
+        return STRONG if far else LIKELY
     return LIKELY if not evidence.after.share > LEARNT else HINT
 
 
@@ -145,6 +146,22 @@ def chosen(program: Program, index: Tensor) -> Program:
     e = program.examples
     return replace(program, examples=replace(e, x=e.x[index], y=None if e.y is None else e.y[index], total=len(index),
                                              epochs=(), again=None, once=None))  # fmt: skip
+
+
+def prints(x: Tensor) -> list[bytes]:
+    """One digest a row."""
+    rows = x.detach().cpu().reshape(len(x), -1).contiguous().numpy()
+    return [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
+
+
+def augmented(e: Examples) -> bool:
+    """Does one example come out another when it is read again?"""
+    return e.once is not None and e.again is not None and not torch.equal(e.once[0], e.again[0])
+
+
+def spread_out(x: Tensor, most: int = KEPT) -> Tensor:
+    """At most `most` examples, evenly spread."""
+    return x if len(x) <= most else x[torch.linspace(0, len(x) - 1, most).round().long()]
 
 
 def listed(names: list[str], most: int = 4) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from convscope.diagnosing import changes
+from convscope.diagnosing.calls import WEIGHTED, Recorder
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.losses import quiet
+from convscope.diagnosing.program import Program
 from convscope.diagnosing.suspicion import EXACT, STRONG, Change, Suspicion
 
 
@@ -50,12 +54,17 @@ def refused(evidence: Evidence, y: Tensor | None, problem: str) -> Iterator[Susp
                 f"give the labels as {words}",
                 {"labels": shape, "outputs": str(tuple(o.shape)), "highest label": evidence.targets.high},
                 where="labels", code=f"- loss(output, y)\n+ loss(output, {code})", disproof=f"{code} is refused too",
-                change=Change(f"labels as {words}", changes.answers(function, "").apply), shows=True,
+                change=changes.answers(function, f"labels as {words}"), shows=True,
             )  # fmt: skip
             return
+    high = float(y.double().max())
+    shrunk = quiet(evidence.twin, o.detach(), y.float() / max(high, 1.0))
+    if high > 1 and float(y.double().min()) >= 0 and math.isfinite(float(shrunk)):
+        yield from outside(evidence, f"the loss raises: {problem.splitlines()[0][:120]}")
 
 
-def outside(evidence: Evidence) -> Iterator[Suspicion]:
+def outside(evidence: Evidence, symptom: str = "") -> Iterator[Suspicion]:
+    """A loss that reads yes or no as probabilities, and labels outside 0..1."""
     t, o = evidence.targets, evidence.tensor
     assert o is not None
     signs = t.distinct == 2 and t.low == -1 and t.high == 1
@@ -64,7 +73,7 @@ def outside(evidence: Evidence) -> Iterator[Suspicion]:
         return
     seen = "−1 and 1" if signs else f"class numbers 0 … {t.high:g}"
     yield Suspicion(
-        "D6", EXACT, "the loss is negative or has no floor, and accuracy is stuck",
+        "D6", EXACT, symptom or "the loss is negative or has no floor, and accuracy is stuck",
         f"labels are {seen}, and the loss is a binary cross-entropy, which reads them as probabilities: outside 0..1 "
         "its best "
         "answer lies at infinity",
@@ -75,8 +84,45 @@ def outside(evidence: Evidence) -> Iterator[Suspicion]:
         code="+ y = (y + 1) / 2" if signs
         else f"- nn.Linear(n, 1), nn.BCELoss()\n+ nn.Linear(n, {t.classes}), nn.CrossEntropyLoss()",
         disproof="all labels lie in 0..1", shows=True,
-        change=changes.answers(lambda y: (y.float() + 1) / 2, "labels 0 and 1") if signs else None,
+        change=changes.answers(lambda y: (y.float() + 1) / 2, "labels 0 and 1") if signs else headed(evidence, t.classes),
     )  # fmt: skip
+
+
+def headed(evidence: Evidence, classes: int) -> Change | None:
+    """One output a class, from what the last weighted layer read, and a softmax cross-entropy; in either framework."""
+
+    def read(model: nn.Module, forward: Callable[..., Any], x: Tensor) -> Tensor:
+        with Recorder(model, (x,)) as recorder:
+            forward(model, x)
+        last = [c for c in recorder.calls if c.op in WEIGHTED][-1]
+        value = x if last.inputs[0] < 0 else recorder.calls[last.inputs[0]].value
+        return value.reshape(len(value), -1)
+
+    if not any(c.op in WEIGHTED for c in evidence.calls):
+        return None
+
+    def apply(program: Program) -> Program:
+        kind = type(program.model)
+        with torch.no_grad():
+            width = read(program.model, kind.forward, evidence.x[:2]).shape[1]
+        head = nn.Linear(width, classes)
+        with torch.no_grad():
+            noise = torch.Generator().manual_seed(0)
+            head.weight.copy_(torch.randn(head.weight.shape, generator=noise) / math.sqrt(width))
+            head.bias.zero_()
+        names = [f"class_head.{n}" for n, _ in head.named_parameters()]
+
+        def named(self: nn.Module, *given: Any, **words: Any) -> Iterator[tuple[str, nn.Parameter]]:
+            own = {f"class_head.{n}": p for n, p in self.get_submodule("class_head").named_parameters()}
+            yield from {**dict(kind.named_parameters(self, *given, **words)), **own}.items()
+
+        program.model.add_module("class_head", head.to(program.device))
+        program.model.__class__ = type(kind.__name__, (kind,), {
+            "forward": lambda self, x: self.class_head(read(self, kind.forward, x)), "named_parameters": named})  # fmt: skip
+        return replace(program, optimizer=program.optimizer.owning(names), objective=False,
+                       loss=lambda o, y: F.cross_entropy(o, y.long().reshape(len(o))))  # fmt: skip
+
+    return Change(f"{classes} outputs and cross-entropy", apply)
 
 
 def broadcast(evidence: Evidence) -> Iterator[Suspicion]:

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from convscope.checks._data import flat, labels, poor
+from convscope.checks._data import augmented, flat, labels, poor
 from convscope.diagnosing import changes
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.program import Program
@@ -50,7 +50,7 @@ class Augmentation:
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
         e = evidence.program.examples
-        if e.once is None or e.again is None or not e.epochs or len(e.once[0]) < 8:
+        if e.once is None or e.again is None or not e.epochs or not augmented(e) or len(e.once[0]) < 8:
             return
         a, b = e.once[0], e.again[0]
         if a.shape != b.shape or not a.is_floating_point():
@@ -78,7 +78,7 @@ class Augmentation:
             "weaken augmentation (smaller noise, smaller erased or cut part) until an example is recognised in its readings",
             numbers, where="augmentation", code="- transform(strength)\n+ transform(strength / 4)",
             disproof="the same training on one fixed reading does no better",
-            change=changes.rewritten(_calmed, "augmentation taken off as far as it can be averaged out"),
+            change=changes.rewritten(_calmed, "every epoch on one fixed reading"),
         )  # fmt: skip
 
 

@@ -47,10 +47,10 @@ class FiniteInputs:
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
         e = evidence.program.examples
-        if not e.x.is_complex():
-            found = features(e.x)
-            yield from self._inputs(evidence, found)
-            yield from self._constant(evidence, found)
+        if not e.x.is_complex() and bool(torch.isfinite(e.x).all()):
+            yield from self._constant(e.x)
+        elif not e.x.is_complex():
+            yield from self._inputs(evidence, features(e.x))
         if e.y is not None and not e.y.is_complex():
             yield from _targets(e.y)
 
@@ -61,10 +61,11 @@ class FiniteInputs:
             return
         bad, total = int(odd.sum()), len(x)
         columns = np.flatnonzero(found.finite < 1)
-        broke = evidence.trial.broke
+        broke, raised = evidence.trial.broke, evidence.trial.problem.splitlines()[:1]
         few = bad <= 0.05 * total
         yield Suspicion(
-            "D10", EXACT, "the loss is NaN" if broke is not None else "some inputs are NaN or infinite",
+            "D10", EXACT, "the loss is NaN" if broke is not None
+            else f"it raises: {raised[0][:120]}" if raised else "some inputs are NaN or infinite",
             f"{bad:,} of {total:,} examples hold a value that is not finite; what is multiplied by NaN is NaN, so the "
             "loss of "
             "their batch is, and after its step every weight",
@@ -77,14 +78,12 @@ class FiniteInputs:
             else "+ x = np.where(np.isfinite(x), x, np.nanmedian(x, axis=0))",
             disproof="the loss is NaN too without these rows",
             change=_dropped(~odd) if few else filled(found),
-            shows=broke is not None,
+            shows=broke is not None or bool(raised),
         )  # fmt: skip
 
-    def _constant(self, evidence: Evidence, found: Features) -> Iterator[Suspicion]:
-        x = evidence.program.examples.x
-        if len(x) < 2 or (found.finite < 1).any():
+    def _constant(self, x: Tensor) -> Iterator[Suspicion]:
+        if len(x) < 2:
             return
-        still = ~found.varies
         if bool((x == x[:1]).all()):
             yield Suspicion(
                 "D10", EXACT, "the network answers the same for every example",
@@ -94,12 +93,13 @@ class FiniteInputs:
                 {"different inputs": 1.0, "needed": 2.0, "the first value": float(x.reshape(-1)[0])},
                 where="inputs", disproof="a second, different input", shows=True,
             )  # fmt: skip
-        elif x.ndim == 2 and still.any() and len(still) <= self.most:
+        elif x.ndim == 2 and x.shape[1] <= self.most and bool((still := (x == x[:1]).all(0)).any()):
             yield Suspicion(
                 "D10", HINT, f"{int(still.sum())} of {len(still)} input columns are constant",
                 "a constant column tells nothing; divided by its standard deviation 0 it becomes NaN",
                 "leave these columns out",
-                {"constant columns": listed([str(c) for c in np.flatnonzero(still)]), "of": float(len(still))},
+                {"constant columns": listed([str(c) for c in torch.nonzero(still).reshape(-1).tolist()]),
+                 "of": float(len(still))},
                 where="inputs", disproof="the column varies in examples that were not read", harmless=True,
             )  # fmt: skip
 

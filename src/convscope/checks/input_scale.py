@@ -24,6 +24,7 @@ from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.suspicion import HINT, LIKELY, Suspicion
 from convscope.fields import param, validate
 
+FAR = 3.0  # times the threshold, from which on scale alone accounts for a training that goes badly
 ROWS = 128  # examples for the eigenvalues
 
 
@@ -36,8 +37,8 @@ class InputScale:
     `narrow`. Eigenvalues of E[xxᵀ] are told as evidence. How sure it is follows the short training: a hint where it goes
     well.
 
-    Misleads for tables that are narrow by nature (probabilities of rare events). Silent where a norm takes the scale off
-    (the output of scaled inputs is the same) and for embeddings. Errors: none.
+    Misleads for tables that are narrow by nature (probabilities of rare events). A hint at most where a norm takes
+    the scale off (the output of scaled inputs is the same); silent for embeddings. Errors: none.
     Source: LeCun, Bottou, Orr, Müller 1998, "Efficient BackProp"; LeCun, Kanter, Solla 1991.
 
     >>> from convscope.diagnosing import given
@@ -76,10 +77,12 @@ class InputScale:
             kind = "D3"
         else:
             return
-        if insensitive(evidence, 1 / rms):
+        normed = insensitive(evidence, 1 / rms)
+        if normed and kind != "D1":
             return
         numbers = self._numbers(evidence, x, found, apart)
-        strength = graded(evidence)
+        excess = {"D1": float(std.max()) / self.wide, "D2": apart / self.off, "D3": self.narrow / float(span.min())}[kind]
+        strength = HINT if normed else graded(evidence, far=excess > FAR)
         yield self._suspicion(kind, evidence, strength, numbers)
         if kind == "D2":  # what is far from 0 has not been scaled either; the mean is the graver part of it
             yield self._suspicion("D1", evidence, min(strength, LIKELY) if strength > HINT else HINT, numbers)
@@ -87,7 +90,7 @@ class InputScale:
     def _suspicion(self, kind: str, evidence: Evidence, strength: float, numbers: dict[str, float | str]) -> Suspicion:
         trial, well = evidence.trial, strength <= HINT
         broken = f"the loss is not finite from step {trial.broke}" if trial.broke is not None else ""
-        symptom = broken or ("inputs are not standardised, and training copes" if well else "the loss is flat, slow "
+        symptom = broken or ("inputs are not standardised, and nothing shows for it" if well else "the loss is flat, slow "
         "or jumps")
         call = first_weighted(evidence)
         cause, remedy, code = {

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from convscope.checks._data import flat, graded, labels, poor
+from convscope.checks._data import flat, graded, labels, poor, prints
 from convscope.diagnosing import changes
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.examples import Examples
@@ -149,12 +148,6 @@ def different(e: Examples) -> tuple[int, int] | None:
         first.setdefault(row, set()).add(label)
     both = [(first[row], label) for row, label in zip(prints(x2), prints(y2), strict=True) if row in first]
     return sum(label not in known for known, label in both), len(both)
-
-
-def prints(x: Tensor) -> list[bytes]:
-    """One digest a row."""
-    rows = x.detach().cpu().reshape(len(x), -1).contiguous().numpy()
-    return [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
 
 
 def _as_first_read(program: Program) -> Program:

@@ -12,9 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from convscope.checks._data import graded, poor
 from convscope.diagnosing import changes
 from convscope.diagnosing.evidence import Evidence
+from convscope.diagnosing.losses import quiet
 from convscope.diagnosing.suspicion import HINT, LIKELY, Suspicion
 from convscope.fields import param, validate
 
@@ -26,7 +29,7 @@ BOUNDED = ("sigmoid", "tanh", "softmax", "log_softmax", "softsign", "log_sigmoid
 class TargetScale:
     """Are the targets of a regression far from the size of the network's outputs?
 
-    Of targets (N, …): root mean square r. Suspected where r is above `wide` (or below 1/`wide`²), and the outputs at the
+    Of targets (N, …): root mean square r. Suspected where r is above `wide` (or below 1/`wide`), and the outputs at the
     begin, of standard deviation s, are not of that size either. How sure it is follows the short training.
 
     Misleads where the last layer's bias was set to the mean on purpose; then r is taken about that. Behind a bounded
@@ -50,27 +53,27 @@ class TargetScale:
         y, out, t = evidence.program.examples.y, evidence.tensor, evidence.targets
         if y is None or out is None or not t.finite or t.kind in ("none", "binary", "one-hot", "multi-hot", "shares"):
             return
-        family = evidence.loss.family
-        regression = family in REGRESSIONS or (not family and t.kind == "values" and not evidence.loss.applies_softmax)
-        if not regression or out.numel() != len(out) * t.numbers or t.std <= 0:
+        if t.std <= 0 or out.numel() != len(out) * t.numbers:
+            return
+        if evidence.loss.family not in REGRESSIONS and not reads_values(evidence, out.detach(), t.std):
             return
         o = out.detach().double()
         away = math.sqrt(float((o.mean() - t.mean) ** 2) + t.std**2)  # of the targets, from where the outputs begin
         given = float(o.std(unbiased=False))
-        large = away > self.wide and away > self.wide * given
-        small = away < 1 / self.wide**2 and t.std < given / self.wide
+        size = math.sqrt(t.mean**2 + t.std**2)
+        large = min(size, away) > self.wide and size > self.wide * given
+        small = max(size, away) < 1 / self.wide and t.std < given / self.wide and given < self.wide
         if not large and not small:
             return
         strength = graded(evidence)
-        reach = evidence.last in BOUNDED
+        reach, word = evidence.last in BOUNDED, "large" if large else "small"
         if reach:
             strength = min(strength, LIKELY) if poor(evidence) else HINT
-        size = "large" if large else "small"
         yield Suspicion(
             "D4", strength,
             "targets are not scaled, and training copes" if strength <= HINT
             else "the loss is huge and falls slowly" if large else "the outputs' own noise hides the targets",
-            f"the targets lie {away:.3g} from where the outputs begin, whose spread is {given:.3g}: too {size} for "
+            f"the targets lie {away:.3g} from where the outputs begin, whose spread is {given:.3g}: too {word} for "
             "weights of "
             "the usual size, so the loss and its gradient are out of scale with the rate",
             "standardise the targets by the training set's mean and standard deviation, and undo it on the outputs",
@@ -82,3 +85,12 @@ class TargetScale:
             change=None if reach else changes.standardised_targets(evidence.program.examples),
             harmless=strength <= HINT,
         )  # fmt: skip
+
+
+def reads_values(evidence: Evidence, out: Tensor, step: float) -> bool:
+    """Is a loss that is none of the known ones least where the output is the target?"""
+    if evidence.y is None or evidence.y.numel() != out.numel():
+        return False
+    t = evidence.y.to(out.dtype).reshape(out.shape)
+    at, *around = (float(quiet(evidence.twin, o, evidence.y)) for o in (t, t + step, t - step, 0.9 * t, 1.1 * t))
+    return math.isfinite(at) and all(at < v for v in around)
