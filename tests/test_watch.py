@@ -203,8 +203,9 @@ def test_a_layer_used_twice_is_two_layers_and_weight_norm_keeps_its_name() -> No
 
 # --- the loop
 
-NONE = ["left_over", "step_before_backward", "cleared_before_step", "steps_without_change", "foreign", "mode_eval", "clipped",
-        "loss_detached", "mode_mixed", "no_grad_train_mode", "forwards_unused", "norm_updates_extra", "rate_changes", "half"]
+NONE = ["left_over", "step_before_backward", "cleared_before_step", "steps_without_change", "foreign", "mode_eval",
+        "loss_detached", "mode_mixed", "no_grad_train_mode", "forwards_unused", "norm_updates_extra", "rate_changes",
+        "clipped", "half"]
 CLEAN: dict[str, Any] = {
     **dict.fromkeys(NONE, 0), "unowned": [], "frozen": [], "no_gradient": [], "softmax_dims": [], "never_stepped": False,
     "detached": {}, "first_nonfinite": None, "output_argmax_dims": [1]}
@@ -551,6 +552,20 @@ def test_keras_on_torch_is_watched() -> None:
 def test_keras_needs_its_torch_backend() -> None:
     with pytest.raises(UsageError, match="the watch sees Keras models on the torch backend; got object"):
         KerasCallback().set_model(object())
+
+
+def test_fit_is_watched_and_goes_on_from_a_checkpoint(tmp_path: Any) -> None:
+    settings = {"images": "digits", "held_out": 0.8, "batch_size": 64}
+    _, bare = cs.fit("zoo:lenet5", epochs=2, **settings)
+    cs.fit("zoo:lenet5", epochs=2, out=tmp_path, watch=True, **settings)
+    _, run = cs.fit("zoo:lenet5", epochs=2, watch=True, **settings)
+    np.testing.assert_array_equal(run.steps["loss"], bare.steps["loss"])
+    assert len(run.layers) == len(run.health["update_ratio"]) > 5
+    assert run.health["step"].tolist()[:4] == [0, 1, 2, 3]
+    assert np.isfinite(run.steps["grad_norm"][:4]).all()
+    assert run.loop["steps"] == len(run.steps["loss"])
+    with pytest.raises(UsageError, match="the NumPy engine cannot be watched"):
+        cs.fit("zoo:lenet5", epochs=1, watch=True, engine="numpy", **settings)
 
 
 @pytest.mark.parametrize(("asked", "says"), [

@@ -206,6 +206,7 @@ def demo(
     "--keep-every",
     help="Also keep the weights every so often, in kept/ under --out: 5, '5 epochs', '100 steps'. For convscope compare.",
 )
+@click.option("--watch", is_flag=True, default=None, help="Measure the layers while training: a health map.")
 @click.option("--precision", type=click.Choice(["float32", "float64"]), help="With --engine numpy (default float32).")
 @JSON
 @fit_options

@@ -37,17 +37,19 @@ from convscope.recipe import FitSettings, images_used, order_of, rate_at
 from convscope.results import Origin, Run
 from convscope.scoring import Score, evaluate, forward, labelled, left_as_it_was, score
 from convscope.stages import Plan
+from convscope.watch import Watch
 
 __all__ = ["FitSettings", "Score", "evaluate", "fit"]
 Progress = Callable[[int, int, str], None]  # (steps done, steps in all, what is going on)
 
 def fit(model: nn.Module, train: Collection, held_out: Collection | None, preprocess: Callable[..., Any],
         settings: FitSettings | None = None, progress: Progress | None = None, checkpoint: str | Path | None = None,
-        kept: Kept | None = None) -> Run:
+        kept: Kept | None = None, watched: bool = False) -> Run:
     """Train `model` in place on the labelled images of `train`; the record of it.
 
     `checkpoint` is a file written after every epoch; if it is there already, training goes on from it. Ctrl-C keeps it.
-    `kept` says where and how often to keep weights along the way, the initial ones among them.
+    `kept` says where and how often to keep weights along the way, the initial ones among them. `watched` measures the
+    layers and the loop as `watch` does; weights and losses are the same bits.
     `steps` has a value a step: step, epoch, loss (mean over the batch, nats), rate. `epochs`: epoch, loss and accuracy (met
     while training), held_out_loss and held_out_accuracy (NaN without held-out images), seconds. A loss that is not finite
     ends the run before that step is taken; `notes` tells. What requires no gradient stays as it is, statistics of its batch
@@ -65,14 +67,25 @@ def fit(model: nn.Module, train: Collection, held_out: Collection | None, prepro
     settings = settings or FitSettings()
     job = _Job(model, labelled(train), None if held_out is None else labelled(held_out), preprocess, settings, kept)
     path = None if checkpoint is None else Path(checkpoint)
-    with left_as_it_was(model), processes(job.device) as group:
+    eye = Watch(model, job.optimizer) if watched else None
+    with left_as_it_was(model), processes(job.device) as group, eye or contextlib.nullcontext():
         try:
-            return job.run(group, progress if group.rank == 0 else None, path)
+            run = job.run(group, progress if group.rank == 0 else None, path)
+            return run if eye is None else _with_health(run, eye.result())
         except KeyboardInterrupt as stop:
             there = path is not None and path.exists()
             how = f"{path} holds the epochs before; the same call goes on from it" if there else "no epoch was kept"
             done = len(job.epochs["epoch"])
             raise KeyboardInterrupt(f"training stopped after {done} of {settings.epochs} epochs; {how}") from stop
+
+
+def _with_health(run: Run, seen: Run) -> Run:
+    """The record with what the watch saw; its steps are counted on from a checkpoint's."""
+    began = len(run.steps["step"]) - len(seen.steps["step"])
+    steps = run.steps | {"grad_norm": np.concatenate([np.full(began, np.nan), seen.steps["grad_norm"]])}
+    health = seen.health | ({"step": seen.health["step"] + began} if seen.health else {})
+    return dataclasses.replace(run, steps=steps, layers=seen.layers, health=health, loop=seen.loop,
+                               notes=run.notes + seen.notes)
 
 
 @dataclass(eq=False)

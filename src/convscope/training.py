@@ -96,6 +96,7 @@ def _fitted(
 ) -> Run:
     """The run, by the engine that is asked for. Each keeps a checkpoint of its own kind."""
     engine, precision = settings.pop("engine", "torch"), settings.pop("precision", None)
+    watched = settings.pop("watch", False)
     kept = _kept(settings.pop("keep_every", None), engine, out)
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
@@ -107,7 +108,9 @@ def _fitted(
             raise UsageError(
                 "precision is a setting of the NumPy engine", f"got {precision!r}", "add --engine numpy, or leave it out"
             )
-        return fit(module, *images, prepared, chosen, progress, None if out is None else out / "checkpoint.pt", kept)
+        return fit(module, *images, prepared, chosen, progress, None if out is None else out / "checkpoint.pt", kept, watched)
+    if watched:
+        raise UsageError("the NumPy engine cannot be watched", "there is no torch in its loop", "use --engine torch")
     from convscope.mechanics import engine as numpy_engine
 
     return numpy_engine.fit(

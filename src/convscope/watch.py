@@ -42,7 +42,7 @@ PAUSE = 2.5  # times the usual time between two steps
 
 
 def watch(model: nn.Module, optimizer: Any = None, *, every: int | None = None, full: bool = False,
-          max_samples: int = 1024) -> Watch:
+          max_samples: int = 2048) -> Watch:
     """What does my training loop do, layer by layer and step by step? `with watch(model, optimizer) as run:` around it.
 
     `optimizer`: one or a list (None: steps are not seen). `every`: sample values every so many steps (50; 250 where a step
@@ -67,7 +67,7 @@ class Watch:
     """The time between `with` and its end. Made by `watch`."""
 
     def __init__(self, model: nn.Module, optimizer: Any = None, *, every: int | None = None, full: bool = False,
-                 max_samples: int = 1024) -> None:
+                 max_samples: int = 2048) -> None:
         if not isinstance(model, nn.Module):
             raise UsageError("watch needs the model that is trained", f"got {type(model).__name__}",
                              "give a torch.nn.Module")

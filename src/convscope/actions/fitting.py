@@ -29,7 +29,8 @@ def fit(
     `out`: a folder for `checkpoint.pt` (taken up if it is there), `weights.safetensors`, `preprocess.json`, `classes.txt`
     and `run.npz`. `settings`: those of `FitSettings`; `engine="numpy"` trains by our own operators with no torch in the
     loop, in float32 or with `precision="float64"` (its checkpoint is `checkpoint.npz`). `keep_every=5` or `"100 steps"`
-    keeps weights along the way, the initial ones first, in `out/kept`, for `compare`.
+    keeps weights along the way, the initial ones first, in `out/kept`, for `compare`. `watch=True` measures the layers and
+    the loop while training.
     """
     from convscope import training
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 Plan = tuple[tuple[int, ...], tuple[int, ...]]
-UNITS = 64  # of one tensor
+UNITS = 32  # of one tensor
 _plans: dict[tuple[tuple[int, ...], tuple[int, ...], int, int], Plan] = {}
 
 
