@@ -15,11 +15,12 @@ from typing import Any, ClassVar, cast
 
 from torch import nn
 
+from convscope.checks._norms import norms_of, quicker
 from convscope.diagnosing.changes import rewritten
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.keras_program import KerasModule
 from convscope.diagnosing.program import Program
-from convscope.diagnosing.suspicion import EXACT, HINT, LIKELY, STRONG, Change, Suspicion
+from convscope.diagnosing.suspicion import EXACT, HINT, LIKELY, STRONG, Suspicion
 from convscope.fields import param, validate
 
 
@@ -51,7 +52,7 @@ class BatchNorm:
         validate(self)
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
-        norms = _norms(evidence.program)
+        norms = norms_of(evidence.program)
         if not norms:
             return
         batch = min(evidence.program.examples.batch, len(evidence.program.examples))
@@ -67,7 +68,7 @@ class BatchNorm:
         flat = evidence.x.ndim <= 2
         return Suspicion(
             "A11",
-            EXACT if refused else STRONG if flat else LIKELY,
+            EXACT if refused else STRONG if flat or not evidence.after.learned else LIKELY,
             "torch refuses to train" if refused else "training is noisy, and evaluation unlike it",
             f"batches of {batch}: batch norm makes every example of such a batch ±1 or 0, whatever it was",
             "larger batches, or group or layer norm",
@@ -141,32 +142,6 @@ class BatchNorm:
             f"- momentum={momentum if program.framework == 'torch' else 1 - momentum:g}\n"
             f"+ momentum={0.1 if program.framework == 'torch' else 0.9:g}",
             "with the statistics of all training images computed anew both modes still disagree",
-            _quicker(),
+            quicker(),
             shows=math.isfinite(gap) and gap > self.apart,
         )
-
-
-def _norms(program: Program) -> list[tuple[str, nn.Module, float, bool]]:
-    """(name, module, momentum as torch counts it, is its axis wrong) of every batch norm that keeps running statistics."""
-    found: list[tuple[str, nn.Module, float, bool]] = []
-    if isinstance(program.model, KerasModule):
-        for layer in cast("Any", program.model.inner)._flatten_layers():
-            if type(layer).__name__ == "BatchNormalization":
-                axis, dims = layer.axis, len(layer.input.shape) if hasattr(layer, "input") else 0
-                axis = axis[0] if isinstance(axis, (list, tuple)) else axis
-                found.append((layer.name, layer, 1 - float(layer.momentum), dims == 4 and axis not in (-1, 3)))
-        return found
-    for name, module in program.model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
-            # None: the mean over all batches, which keeps up by itself
-            found.append((name, module, 1.0 if module.momentum is None else float(module.momentum), False))
-    return found
-
-
-def _quicker() -> Change:
-    def apply(program: Program) -> Program:
-        for _, module, _, _ in _norms(program):
-            cast("Any", module).momentum = 0.1 if program.framework == "torch" else 0.9
-        return program
-
-    return rewritten(apply, "running statistics that keep up")

@@ -66,7 +66,7 @@ class Capacity:
             return
         yield Suspicion(
             "A6",
-            (STRONG if fails else LIKELY) if tight else HINT,
+            (STRONG if fails else LIKELY) if tight else LIKELY if tiny.share < 0.3 else HINT,
             "the score stays low, even on ten examples" if fails else "the score stays low",
             f"{place(call)} has {units} unit{'s' if units > 1 else ''}: no more than {units} number{'s' if units > 1 else ''} "
             f"of each example's {inputs} pass it",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from convscope.checks._sites import line, place
-from convscope.checks._tried import gained, tried
+from convscope.checks._tried import tried, won
 from convscope.diagnosing.calls import Call
 from convscope.diagnosing.changes import without
 from convscope.diagnosing.evidence import Evidence
@@ -41,7 +41,7 @@ class Dropout:
     needs: ClassVar[str] = "program"
     single: float = param(0.8, "rate of one layer from which it is too strong", low=0, high=1)
     kept: float = param(0.1, "share kept by all of them together, under which they are too strong", low=0, high=1)
-    gain: float = param(0.3, "share of the way to the floor won without it", low=0, high=1)
+    gain: float = param(0.1, "share of the way to the floor won without it", low=0, high=1)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -57,13 +57,13 @@ class Dropout:
             return
         change = without(["dropout"], "without dropout")
         other = None if evidence.after.learned else tried(evidence, change)
-        won = 0.0 if other is None else gained(evidence, other)
-        if not strong and won <= self.gain:
+        gain = 0.0 if other is None else won(evidence, other)
+        if not strong and gain <= self.gain:
             return
         learned = evidence.after.learned
         yield Suspicion(
             "A12",
-            HINT if learned else STRONG if strong and won > self.gain else LIKELY if strong or won > self.gain else HINT,
+            HINT if learned else STRONG if strong and gain > self.gain else LIKELY if strong or gain > self.gain else HINT,
             "the training score is low, and lower than the held-out one",
             f"{len(drops)} dropout layer{'s' if len(drops) > 1 else ''} leave {kept:.1%} of the ways through the network; "
             f"the strongest drops {top:.0%}",
@@ -73,7 +73,7 @@ class Dropout:
                 "threshold (kept)": self.kept,
                 "strongest": top,
                 "threshold (one)": self.single,
-                "way to the floor won without": won,
+                "way to the floor won without": gain,
             },
             place(call),
             f"- {call.name}: rate={top:g}\n+ {call.name}: rate=0.1"

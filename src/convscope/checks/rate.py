@@ -9,20 +9,16 @@ BackProp", section 5; Smith 2017, "Cyclical learning rates" (the range test: the
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from convscope.checks._tried import gained, progress, tried
+from convscope.checks._tried import first_step, progress, tried, way, won
 from convscope.diagnosing.changes import optimizing
 from convscope.diagnosing.evidence import Evidence
-from convscope.diagnosing.program import left_alone
 from convscope.diagnosing.suspicion import HINT, LIKELY, STRONG, Suspicion
-from convscope.diagnosing.trial import output_of
 from convscope.fields import param, validate
 
 USUAL = {"Adam": 1e-3, "AdamW": 1e-3, "NAdam": 1e-3, "Adamax": 2e-3, "RAdam": 1e-3, "RMSprop": 1e-3, "SGD": 1e-2, "Adagrad": 1e-2,
@@ -48,8 +44,9 @@ class Rate:
     needs: ClassVar[str] = "program"
     well: float = param(0.8, "score (share of the way to perfect) from which nothing is said of the rate", low=0, high=1)
     fast: float = param(0.1, "‖Δθ‖/‖θ‖ of the first update from which the weights are thrown about", low=0)
+    stuck: float = param(0.3, "share of the way to the floor under which a trial has got nowhere", low=0, high=1)
     slow: float = param(1e-5, "‖Δθ‖/‖θ‖ of the first update under which the weights hardly move", low=0)
-    gain: float = param(0.2, "share of the way to the floor that another rate must win in as many steps", low=0, high=1)
+    gain: float = param(0.1, "share of the way to the floor that another rate must win in as many steps", low=0, high=1)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -65,70 +62,68 @@ class Rate:
         high = self._high(evidence, rise)
         if high is not None:
             yield high
-        elif trial.broke is None and not (rise > 1):
+        elif trial.broke is None and not rise > 1:
             low = self._low(evidence)
             if low is not None:
                 yield low
 
     def _high(self, evidence: Evidence, rise: float) -> Suspicion | None:
-        trial, rate = evidence.trial, evidence.program.optimizer.rate
-        broke, thrown = trial.broke is not None, trial.first_moved > self.fast
-        unsteady = rise > 1 or thrown or broke
-        if not unsteady and not trial.last > trial.first:
+        trial, recipe = evidence.trial, evidence.program.optimizer
+        momentum = recipe.option("momentum", 0.0)
+        lasting = (
+            trial.first_moved / (1 - min(0.99, float(momentum))) if isinstance(momentum, (int, float)) else trial.first_moved
+        )
+        broke = trial.broke is not None
+        unsteady = rise > 1 or lasting > self.fast or broke
+        stuck = progress(evidence, trial) < self.stuck
+        if not stuck or not (unsteady or trial.last > trial.first):
             return None
-        best, won = 1.0, -math.inf
-        for factor in (0.1, 0.01, 0.001):
-            other = tried(evidence, optimizing("", factor))
-            if other is None:
-                break
-            got = gained(evidence, other) if other.broke is None else -math.inf
-            if got > won + 0.02:
-                best, won = factor, got
-            elif won > self.gain:
-                break
-        learns = won > self.gain or (broke and best < 1 and won > 0.05)
+        best, gain = self._other(evidence, (0.1, 0.01, 0.001))
+        learns = gain > self.gain
+        if not learns and not (lasting > 3 * self.fast):
+            return None
         if not learns:
-            return None
+            best = 0.1
         return Suspicion(
             "P1",
-            LIKELY if _wild(evidence) or not unsteady else STRONG,
-            "the loss becomes NaN" if broke else "the loss jumps about, or rises",
+            STRONG if learns and unsteady and not _wild(evidence) else LIKELY,
+            "the loss becomes NaN" if broke else "the loss jumps about, or stays where a constant answer is",
             "each update is longer than the slope holds: "
-            + (f"the first one alone raises the loss of its own batch {rise:.3g} times" if rise > 1 else "it overshoots"),
-            f"a learning rate of {rate * best:.1g} in place of {rate:.3g}",
+            + (
+                f"the first alone makes the loss of its own batch {rise:.3g} times as large" if rise > 1 else "it overshoots"
+            ),
+            f"a learning rate of {recipe.rate * best:.1g} in place of {recipe.rate:.3g}",
             {
                 "loss after the first update over before": rise,
-                "‖Δθ‖/‖θ‖ of the first update": trial.first_moved,
                 "threshold (rise)": 1.0,
+                "‖Δθ‖/‖θ‖ of an update, momentum included": lasting,
                 "threshold (‖Δθ‖/‖θ‖)": self.fast,
-                f"way to the floor won at {rate * best:.1g}": won,
+                f"way to the floor won at {recipe.rate * best:.1g}": gain,
+                "threshold (won)": self.gain,
             },
             "optimizer",
-            f"- lr={rate:g}\n+ lr={rate * best:.1g}",
+            f"- lr={recipe.rate:g}\n+ lr={recipe.rate * best:.1g}",
             "at a tenth of the rate the loss behaves alike",
-            optimizing(f"rate {rate * best:.1g}", best),
+            optimizing(f"rate {recipe.rate * best:.1g}", best),
             shows=broke,
         )
 
     def _low(self, evidence: Evidence) -> Suspicion | None:
-        trial, recipe = evidence.trial, evidence.program.optimizer
+        trial, recipe, program = evidence.trial, evidence.program.optimizer, evidence.program
         usual = USUAL.get(recipe.kind.__name__, 1e-3)
         creeping = trial.first_moved < self.slow or recipe.rate < usual / 10 * 1.0001
-        if evidence.after.learned and not creeping:
+        total = program.examples.total or len(program.examples)
+        steps = math.nan if program.epochs is None else program.epochs * -(-total // program.examples.batch)
+        ahead = (trial.first - trial.last) / way(evidence) * steps / len(trial.losses)  # where a straight line would end
+        slow = trial.finished or ahead < 0.5
+        if not creeping and (evidence.after.learned or not slow):
             return None
-        best, won = 1.0, -math.inf
-        for factor in (10.0, 100.0, 1000.0):
-            other = tried(evidence, optimizing("", factor))
-            got = gained(evidence, other) if other is not None and other.broke is None else -math.inf
-            if got <= won + 0.02:
-                break
-            best, won = factor, got
-        if won <= self.gain:
+        best, gain = self._other(evidence, (10.0, 100.0, 1000.0))
+        if gain <= self.gain / 2 or (gain <= self.gain and not creeping):
             return None
-        here = progress(evidence, trial)
         return Suspicion(
             "P2",
-            STRONG if creeping and (trial.finished or here < 0.2) else LIKELY if trial.finished or creeping else HINT,
+            STRONG if creeping and not evidence.after.share > 0.5 else LIKELY if slow else HINT,
             "the loss falls straight and slowly",
             f"each update moves the weights by {trial.first_moved:.1g} of their size: in the steps there are they do not get far",
             f"a learning rate of {recipe.rate * best:.1g} in place of {recipe.rate:.3g}",
@@ -137,7 +132,8 @@ class Rate:
                 "threshold": self.slow,
                 "rate": recipe.rate,
                 "usual rate": usual,
-                f"way to the floor won at {recipe.rate * best:.1g}": won,
+                f"way to the floor won at {recipe.rate * best:.1g}": gain,
+                "threshold (won)": self.gain,
             },
             "optimizer",
             f"- lr={recipe.rate:g}\n+ lr={recipe.rate * best:.1g}",
@@ -145,33 +141,17 @@ class Rate:
             optimizing(f"rate {recipe.rate * best:.1g}", best),
         )
 
-
-def first_step(evidence: Evidence) -> float:
-    """The loss of the batch after the optimiser's first update, over that before; infinite where it is not finite, NaN unknown."""
-    program = evidence.program.twin()
-    with left_alone(), warnings.catch_warnings(), torch.enable_grad():
-        warnings.simplefilter("ignore")
-        program.model.train()
-        optimizer = program.optimizer.make(program.model)
-        if optimizer is None:
-            return math.nan
-        found: list[float] = []
-        try:
-            for turn in range(2):
-                torch.manual_seed(evidence.seed)  # the same dropout both times
-                loss = program.value(output_of(program, evidence.x), evidence.y)
-                if not isinstance(loss, Tensor):
-                    return math.nan
-                found.append(float(loss.detach()))
-                if turn == 0:
-                    program.model.zero_grad(set_to_none=True)
-                    loss.backward()
-                    optimizer.step()
-        except Exception:  # noqa: BLE001 - what the user's program raises is told elsewhere
-            return math.nan
-    if not math.isfinite(found[0]) or found[0] <= 0:
-        return math.nan
-    return found[1] / found[0] if math.isfinite(found[1]) else math.inf
+    def _other(self, evidence: Evidence, factors: tuple[float, ...]) -> tuple[float, float]:
+        """The factor on the rate that wins most in the same steps, and how much; they are tried in turn until one is worse."""
+        best, gain = factors[0], 0.0
+        for factor in factors:
+            other = tried(evidence, optimizing("", factor))
+            got = 0.0 if other is None else won(evidence, other)
+            if got > gain + 0.02:
+                best, gain = factor, got
+            elif gain > self.gain or other is None:
+                break
+        return best, gain
 
 
 def _wild(evidence: Evidence) -> bool:

@@ -44,6 +44,7 @@ class StartScale:
     needs: ClassVar[str] = "program"
     wide: float = param(3.0, "gain over which weights are too large: twice He's", low=0)
     narrow: float = param(0.1, "gain under which weights are too small", low=0)
+    shrink: float = param(0.01, "spread of the last layer's values over the first's, under which they die out", low=0)
     worse: float = param(3.0, "first loss over the best constant's, from which the start itself is a symptom", low=1)
 
     def __post_init__(self) -> None:
@@ -60,8 +61,8 @@ class StartScale:
         constant = evidence.loss.constant
         ratio = evidence.start / constant if math.isfinite(constant) and constant > 0 else math.nan
         wide = [f for f in found if f[2] > self.wide]
-        narrow = [f for f in found[:-1] if f[2] < self.narrow]
-        spread = max((abs(s.std) for s in evidence.signals[-3:] if math.isfinite(s.std)), default=math.nan)
+        shrunk = _shrunk(evidence, [c for c, _, _ in found])
+        narrow = [f for f in found[:-1] if f[2] < self.narrow or (shrunk < self.shrink and f[2] < math.sqrt(2))]
         if wide:
             yield self._suspicion(
                 evidence,
@@ -75,7 +76,11 @@ class StartScale:
                 evidence,
                 narrow,
                 found,
-                {"gain": min(n[2] for n in narrow), "threshold": self.narrow, "spread of the output": spread},
+                {
+                    "gain": min(n[2] for n in narrow),
+                    "threshold": self.narrow,
+                    "spread of the last layer over the first": shrunk,
+                },
                 False,
             )
 
@@ -87,7 +92,15 @@ class StartScale:
         high = wide and classes and isinstance(ratio, float) and ratio > self.worse
         most = len(bad) >= max(1, len(every) // 2)
         strength = (
-            HINT if normed == len(bad) else STRONG if high or (most and not wide) else LIKELY if most or wide else HINT
+            HINT
+            if normed == len(bad)
+            else HINT
+            if not wide and evidence.after.learned
+            else STRONG
+            if high or (most and not wide)
+            else LIKELY
+            if most or wide
+            else HINT
         )
         call, name, gain = bad[0]
         return Suspicion(
@@ -112,6 +125,13 @@ class StartScale:
 
 def _gain(units: Tensor) -> float:
     return float(units.float().square().mean().sqrt()) * math.sqrt(units.shape[1])
+
+
+def _shrunk(evidence: Evidence, layers: list[Call]) -> float:
+    """The spread of the last layer's values over that of the first's, at the begin; infinite with fewer than four layers."""
+    std = {s.name: s.std for s in evidence.signals}
+    first, last = std.get(layers[0].name, 0.0), std.get(layers[-1].name, math.nan)
+    return last / first if len(layers) > 3 and first > 0 else math.inf
 
 
 def _normed(evidence: Evidence, call: Call) -> bool:

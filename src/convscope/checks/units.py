@@ -82,7 +82,7 @@ class Units:
         remedy = calling({c.key: instead(lambda v: F.leaky_relu(v, 0.1)) for c in bad}, "LeakyReLU for ReLU")
         return Suspicion(
             "A2",
-            strength,
+            LIKELY if begin < self.dead else strength,  # what dies in training has a cause before it
             "the output is the same for every input" if whole else "most units of a layer never answer",
             f"{max(begin, end):.0%} of the units of {place(first)} give zero for every example: their gradient is exactly 0, "
             "so no step can wake them",
