@@ -250,5 +250,6 @@ TEXTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Input 0 of layer \"conv2d\" is incompatible with the layer: expected min_ndim=4, found ndim=3. Full shape "
     "received: (None, 28, 28)":
         ("A9", ("'conv2d'", "channel")),
+    "a and b must have same reduction dim, but got [2, 5] X [3, 4].": ("A9", ("nn.Linear(5, 4)",)),
     "You must call `compile()` before using the model.": ("", ("compile",)),
 }  # fmt: skip

@@ -182,6 +182,8 @@ FOREIGN: tuple[str, ...] = (
     "hello",
     "the weather is nice today and so is my cat",
     "which GPU should I buy",
+    "everything works great, loss is fine and accuracy is 99 %",
+    "my loss decreases nicely and accuracy is high",
 )
 
 TUNING = SENTENCES[::2]

@@ -26,6 +26,7 @@ LAYERS = {
     "lstm": (nn.LSTM(8, 2), "recurrent", 8, 2),
     "pool": (nn.MaxPool2d(2), "pool", None, None),
     "relu": (nn.ReLU(), "other", None, None),
+    "lazy": (nn.LazyLinear(4), "dense", None, None),
 }
 
 

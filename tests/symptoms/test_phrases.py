@@ -1,6 +1,6 @@
 """Sentences become tags: spellings, slips, contractions, clauses.
 
-Turns red: drop `| val` from the rules of `phrases`, or `_mended` from `plain`.
+Turns red: return the text of `phrases.plain` without `_mended`.
 """
 
 from __future__ import annotations

@@ -136,6 +136,11 @@ MESSAGES = (
             "what comes before {layer} makes {features} numbers an example (a batch of {rows}), not {inputs}",
             "make {layer} for {features} features, or change what comes before it", "",
             "the shape just before the layer, printed once, ends in {inputs}", _dense, ("features", "inputs", "outputs")),
+    Message(r"a and b must have same reduction dim, but got \[(?P<rows>\d+), (?P<features>\d+)\] X "  # torch.compile
+            r"\[(?P<inputs>\d+), (?P<outputs>\d+)\]", "A9", "{layer} was made for {inputs} features and gets {features}",
+            "what comes before {layer} makes {features} numbers an example, not {inputs}",
+            "make {layer} for {features} features, or change what comes before it", "",
+            "the shape just before the layer ends in {inputs}", _dense, ("features", "inputs", "outputs")),
     Message(r"Given (?:groups=(?P<groups>\d+)|transposed=(?P<transposed>\d)), weight of size (?P<weight>\[[\d, ]+\]), "
             r"expected input(?P<given>\[[\d, ]+\]) to have (?P<wanted>\d+) channels, but got (?P<channels>\d+)", "A9",
             "{layer} reads {wanted} channels and gets {channels}",

@@ -72,6 +72,8 @@ def _of_module(module: Any) -> Iterator[Part]:
         kind = type(one).__name__
         family = family_of(kind)
         weight = getattr(one, "weight", None)
+        if hasattr(one, "has_uninitialized_params") and one.has_uninitialized_params():
+            weight = None  # a lazy layer knows its shape after the first batch
         shape = () if weight is None else tuple(weight.shape)
         if family == RECURRENT and hasattr(one, "input_size"):
             yield Part(name or kind, family, (), int(one.input_size), int(one.hidden_size))

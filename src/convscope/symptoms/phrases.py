@@ -90,9 +90,10 @@ _RULES: tuple[tuple[str, str], ...] = (
     ("AFTER", r"after (?:the |a |an |about |around )?(?:first|one|1|two|2|few|couple of|some|\d+) ?(?:epochs?|"
               r"batches|steps|iterations?|while)?|"
               r"then stop\w*|epoch 1|in the first epoch"),
-    ("GOOD", r"9\d(?:\.\d+)? ?%|100 ?%|9\d percent|great|perfect|excellent|(?:very |is |are )high|good|fine|"
+    ("GOOD", r"9\d(?:\.\d+)? ?%|100 ?%|9\d percent|great|perfect|excellent|good|fine|"
              r"nicely|much (?:higher|better)|"
              r"nicely|smooth"),
+    ("HIGH", r"(?:very |too |is |are )*high"),
     ("BAD", r"(?:very |much |is |are |really )?(?:low|lower|bad|poor|terrible|awful|worse|tiny|weak|horrible)(?! "
             r"than)|[1-7]\d(?:\.\d+)? ?(?:%|percent)|fails?|"
             r"wrong everywhere"),

@@ -22,7 +22,8 @@ class Symptom:
 
 def _symptom(name: str, patterns: str, causes: str, strength: float = 1.0) -> Symptom:
     """Patterns a line each; `_` stands for anything within one clause, `~` for anything at all."""
-    made = (line.strip().replace("~", ".*").replace(" _ ", r"(?: [^|]*)? ") for line in patterns.strip().splitlines())
+    lines = (line.strip().replace("GOOD", "(?:GOOD|HIGH)") for line in patterns.strip().splitlines())
+    made = (line.replace("~", ".*").replace(" _ ", r"(?: [^|]*)? ") for line in lines)
     odds = dict(part.split(":") for part in causes.split())
     return Symptom(name, tuple(rf"(?:^| ){p}(?: |$)" for p in made), {k: float(v) for k, v in odds.items()}, strength)
 
@@ -176,8 +177,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
         ~xor""", "A1:55 A6:16 A2:8 O4:5 D1:4", 2),
     _symptom("even the training data are not fitted", r"""
         underfit\w*
-        TRAIN LOSS _ (?:high|HUGE|GOOD)
-        LOSS _ (?:high|GOOD)
+        LOSS _ HIGH
+        TRAIN LOSS _ HUGE
         TRAIN ACC _ BAD
         (?:not|NOLEARN|FLAT|never) _ TRAIN ACC""", "A6:26 P2:16 D12:12 P8:11 A12:10 P11:9 A1:5 D1:5"),
     _symptom("gradients are None", r"""
