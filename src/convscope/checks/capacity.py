@@ -24,6 +24,7 @@ from convscope.diagnosing.keras_program import KerasModule
 from convscope.diagnosing.program import Program
 from convscope.diagnosing.suspicion import HINT, LIKELY, STRONG, Change, Suspicion
 from convscope.fields import param, validate
+import itertools
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Capacity:
     """Is a hidden layer too narrow for the task?
 
     Measured: the smallest number of units of a hidden layer on the way to the output, and the score (share of the way to
-    perfect) on ten examples, at the best of five rates. A bottleneck on purpose (an autoencoder's code) is narrow and sound; a
+    perfect) on ten examples, at the best of five rates. Misleads: a bottleneck on purpose (an autoencoder's code) is narrow and sound; a
     network that cannot learn ten examples for another reason is not too small: this is then the weaker finding.
     Errors: none. Source: Zhang et al. 2017, "Understanding deep learning requires rethinking generalization".
 
@@ -117,7 +118,7 @@ class Capacity:
             nn.Identity,
         )
         linear = [m for m in chain if isinstance(m, nn.Linear)]
-        ends = all(a.out_features == b.in_features for a, b in zip(linear, linear[1:], strict=False))
+        ends = all(a.out_features == b.in_features for a, b in itertools.pairwise(linear))
         return (
             rewritten(self._torch, f"at least {self.width} units a layer")
             if ends and all(isinstance(m, plain) for m in chain)

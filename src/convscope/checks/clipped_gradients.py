@@ -17,7 +17,7 @@ class ClippedGradients:
     """Are gradients clipped so tightly that nothing moves?
 
     Told where nearly all steps seen are clipped *and* the median gradient is cut below `hard` of itself; clipping that always
-    bites a little is a choice (as in language models). With Adam the scale cancels: then it is only likely.
+    bites a little is a choice (as in language models). Misleads with Adam: the scale cancels.
     Source: Pascanu et al. 2013.
 
     >>> import torch, convscope as cs

@@ -20,7 +20,7 @@ class DecayedRate:
     """Has the schedule killed the learning rate while there was still training to do?
 
     Told where the median rate of the second half of the run is below `gone` times the highest. A cosine or one-cycle schedule
-    ends near 0 but its second half does not; a plateau schedule that gave up shows the same as a fault. Source: the loop.
+    ends near 0 but its second half does not. Misleads: a plateau schedule that gave up shows the same. Source: the loop.
 
     >>> import torch, convscope as cs
     >>> net = torch.nn.Linear(2, 1)

@@ -17,7 +17,7 @@ class Direction:
     """Do the steps of the watched loop go down the gradient?
 
     sign = median over steps of cos(Δθ, ∂L/∂θ): −1 for plain gradient descent, near −0.5 for Adam, above 0 where the gradient
-    is climbed (maximize=True, a negative rate). A loss whose sign is wrong is descended as it should be: that is another
+    is climbed (maximize=True, a negative rate). Misleads: a loss whose sign is wrong is descended as it should be: that is another
     check's. Source: the loop itself.
 
     >>> import torch, convscope as cs

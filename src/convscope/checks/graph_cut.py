@@ -45,7 +45,7 @@ STEPS = (
 class GraphCut:
     """Does the gradient reach every parameter that the forward pass used?
 
-    Looked at: ∂L/∂θ for each θ that asks for one and was read on the way to the output (B, …); it must exist. A backbone
+    Looked at: ∂L/∂θ for each θ that asks for one and was read on the way to the output (B, …); it must exist. Misleads: a backbone
     under `no_grad` or behind `detach` is a common, sound way to fine-tune: then the head gets its gradient, and the score
     tells whether that is enough. Parameters of branches that the output does not use are not counted.
     Errors: none. Source: Paszke et al. 2019, "PyTorch".

@@ -24,7 +24,7 @@ class Hyper:
     """Are the optimiser's other settings (eps, betas, momentum, alpha) within what is usual?
 
     Compared with bounds that are wide: ε in [1e-12, 0.1] (Adam and its kin), β₁ at most 0.99 and under √β₂, β₂ from 0.5, momentum
-    under 0.995, RMSprop's α in [0.5, 1). No unit. An odd value need not hurt: whether it does is for the counterfactual to say.
+    under 0.995, RMSprop's α in [0.5, 1). No unit. Misleads: an odd value need not hurt: whether it does is for the counterfactual to say.
     Errors: none. Source: Kingma & Ba 2015, "Adam"; Reddi et al. 2018; Sutskever et al. 2013.
 
     >>> import torch

@@ -21,7 +21,7 @@ class LayersSeen:
 
     dead: share of units that gave 0 for the whole batch; saturated: share of values with derivative below 0.01; depth: the
     gradient's spread at the first layer over the last; update: ‖Δw‖/‖w‖, 10⁻³ ± a decade is usual. The first layer and step
-    that crosses its threshold is named. These are mostly effects: by themselves they are advice.
+    that crosses its threshold is named. Misleads: these are mostly effects, by themselves advice.
     Source: Glorot and Bengio 2010; Lu et al. 2019, "Dying ReLU and initialization".
 
     >>> LayersSeen().dead

@@ -47,7 +47,7 @@ class Linearity:
     """Is there a non-linearity between the layers?
 
     f is the network in evaluation mode, up to its last layer with weights; a, b are inputs of the batch, (B, …), at three
-    times their size. Formula: max |f(a+b) − f(a) − f(b) + f(0)| / max |f(a)|, a ratio without unit. It is a fault only where
+    times their size. Formula: max |f(a+b) − f(a) − f(b) + f(0)| / max |f(a)|, a ratio without unit. Misleads: it is a fault only where
     more than a linear map is wanted: a linear autoencoder or a low-rank layer is affine on purpose.
     Two layers in sequence with nothing between, in a network that is not affine as a whole, are a hint.
     Errors: none. Source: Goodfellow et al. 2016, "Deep Learning", section 6.1.

@@ -27,7 +27,7 @@ class MissingNorm:
     """Would a deep chain of convolutions need normalisation?
 
     Counted: convolutions in a network without any norm and without skip connections (additions of two calls), whose trial has
-    not learned. No unit. It is a suspicion from the shape alone: whether norms help is for the counterfactual to say. Plain
+    not learned. No unit. Misleads: it is a suspicion from the shape alone: whether norms help is for the counterfactual to say. Plain
     networks of this depth do train with fine initial weights and a fine rate (VGG).
     Errors: none. Source: Ioffe & Szegedy 2015, "Batch normalization".
 

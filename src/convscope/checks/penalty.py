@@ -30,7 +30,7 @@ class Penalty:
     """Does a penalty on the weights (in the loss, or as weight decay) pull harder than the data do?
 
     Formula: ‖∂penalty/∂θ + λθ‖ / ‖∂data/∂θ‖ at the begin, over all parameters, without unit, on the batch (B, …). Decoupled decay
-    (AdamW) is measured by what it takes of a weight in a hundred steps. Near a minimum the data's gradient is small and any
+    (AdamW) is measured by what it takes of a weight in a hundred steps. Misleads: near a minimum the data's gradient is small and any
     penalty rules: the figure is for the begin. A strong penalty on a network that scores well is a choice.
     Errors: none. Source: Krogh & Hertz 1992; Loshchilov & Hutter 2019.
 

@@ -29,7 +29,7 @@ class Shape:
     """Is every example answered by itself, and is anything left of the maps?
 
     Formula: max |f(πx) − πf(x)| / std f(x), without unit, π the reversed order of a batch (B, …), evaluation mode; and the map
-    sizes (h, w) that each convolution sees. A network that compares examples on purpose (a contrastive head, batch
+    sizes (h, w) that each convolution sees. Misleads: a network that compares examples on purpose (a contrastive head, batch
     attention) breaks the first rule; a deep residual network on small images breaks the second and learns all the same.
     Errors: none. Source: Humbatova et al. 2020, "Taxonomy of real faults in deep learning systems".
 

@@ -28,7 +28,7 @@ class StartScale:
     """Are the initial weights as large as their fan-in asks for?
 
     Formula: gain = std(W)·√fan_in for W (units, fan-in); and the loss at the begin over that of the best constant answer;
-    both ratios without unit. Behind a norm the scale of the weights is divided out, and a wide start costs little: then it is a
+    both ratios without unit. Misleads: behind a norm the scale of the weights is divided out, and a wide start costs little: then it is a
     hint. Pretrained weights may be anything. Inputs that are not scaled raise the first loss too, but not the gain.
     Errors: none. Source: He et al. 2015, "Delving deep into rectifiers".
 

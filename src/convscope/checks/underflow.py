@@ -16,7 +16,7 @@ from convscope.fields import param, validate
 class Underflow:
     """Do gradients vanish because half precision cannot hold them?
 
-    underflow = exact zeros among the half-precision gradients seen. Sparse gradients (embeddings, dead ReLUs) are zero too:
+    underflow = exact zeros among the half-precision gradients seen. Misleads: sparse gradients (embeddings, dead ReLUs) are zero too:
     told from `share` on. Source: Micikevicius et al. 2018, "Mixed precision training".
 
     >>> import torch, convscope as cs
