@@ -76,7 +76,7 @@ def tuned(seed: int, *, freeze: bool) -> Setup:
     """Fine-tuning of a small residual network, or of the head on a frozen LeNet only."""
     model = deepcopy(bodies(seed, not freeze)).requires_grad_(not freeze)
     torch.manual_seed(seed)
-    model[-1] = nn.Linear(model[-1].in_features, 10)
+    model[-1] = nn.Linear(64 if freeze else 32, 10)
     (x, y), held = pixels(seed)
     optimizer = SGD([p for p in model.parameters() if p.requires_grad], 0.05 if freeze else 0.005, momentum=0.9)
     return Setup(model, (x, y), held, F.cross_entropy, optimizer, 32, 6)

@@ -114,7 +114,8 @@ def sequence(
 def clipped(seed: int) -> Setup:
     """A tanh RNN whose gradient is clipped at 1, as is usual: it bites now and then only."""
     setup = sequence(seed, lambda: Recurrent(nn.RNN, 1, 32, 1, every=True), waves, F.mse_loss)
-    data = loader(*setup.train, seed)
+    x, y = setup.train
+    data = loader(x, y, seed)
 
     def loop() -> None:
         for _ in range(10):
