@@ -35,6 +35,7 @@ def codings(y: Tensor, o: Tensor) -> list[tuple[str, str, Callable[[Tensor], Ten
         found.append(("class numbers", "y.argmax(1)", lambda v: v.argmax(1)))
     if whole and low != 0 and float(y.double().max()) - low < max(k, 2):
         found.append((f"numbers from 0 instead of {low:g}", f"(y - {low:g}).long()", lambda v: (v - low).long()))
+    if whole and low != 0 and y.numel() == o.numel():
         found.append((f"0 … for {low:g} …", f"(y.float() - {low:g})", lambda v: (v.float() - low).reshape(-1, *o.shape[1:])))
     if whole and k > 1 and y.numel() == len(y) and low >= 0 and float(y.double().max()) < k:
         found.append(("one-hot rows", f"F.one_hot(y, {k}).float()", lambda v: F.one_hot(v.long().reshape(-1), k).float()))
@@ -43,8 +44,8 @@ def codings(y: Tensor, o: Tensor) -> list[tuple[str, str, Callable[[Tensor], Ten
 
 def refused(evidence: Evidence, y: Tensor | None, problem: str) -> Iterator[Suspicion]:
     o = evidence.tensor
-    if y is None or o is None or len(y) != len(o):
-        return
+    if y is None or o is None or len(y) != len(o) or math.isfinite(float(quiet(evidence.twin, o.detach(), y))):
+        return  # what raised was something else
     for words, code, function in codings(y, o):
         if math.isfinite(float(quiet(evidence.twin, o.detach(), function(y)))):
             shape = f"{str(y.dtype).removeprefix('torch.')} {tuple(y.shape)}"
@@ -105,21 +106,21 @@ def headed(evidence: Evidence, classes: int) -> Change | None:
         kind = type(program.model)
         with torch.no_grad():
             width = read(program.model, kind.forward, evidence.x[:2]).shape[1]
-        head = nn.Linear(width, classes)
-        with torch.no_grad():
-            noise = torch.Generator().manual_seed(0)
-            head.weight.copy_(torch.randn(head.weight.shape, generator=noise) / math.sqrt(width))
-            head.bias.zero_()
-        names = [f"class_head.{n}" for n, _ in head.named_parameters()]
+        noise = torch.Generator().manual_seed(0)
+        head = {"class_head_weight": torch.randn(classes, width, generator=noise) / math.sqrt(width),
+                "class_head_bias": torch.zeros(classes)}  # fmt: skip
+        for name, value in head.items():  # parameters, not a module: a Sequential would run it after its own
+            program.model.register_parameter(name, nn.Parameter(value.to(program.device)))
 
         def named(self: nn.Module, *given: Any, **words: Any) -> Iterator[tuple[str, nn.Parameter]]:
-            own = {f"class_head.{n}": p for n, p in self.get_submodule("class_head").named_parameters()}
+            own = {name: getattr(self, name) for name in head}
             yield from {**dict(kind.named_parameters(self, *given, **words)), **own}.items()
 
-        program.model.add_module("class_head", head.to(program.device))
-        program.model.__class__ = type(kind.__name__, (kind,), {
-            "forward": lambda self, x: self.class_head(read(self, kind.forward, x)), "named_parameters": named})  # fmt: skip
-        return replace(program, optimizer=program.optimizer.owning(names), objective=False,
+        def forward(self: nn.Module, x: Tensor) -> Tensor:
+            return F.linear(read(self, kind.forward, x), *(getattr(self, name) for name in head))
+
+        program.model.__class__ = type(kind.__name__, (kind,), {"forward": forward, "named_parameters": named})
+        return replace(program, optimizer=program.optimizer.owning(list(head)), objective=False,
                        loss=lambda o, y: F.cross_entropy(o, y.long().reshape(len(o))))  # fmt: skip
 
     return Change(f"{classes} outputs and cross-entropy", apply)
@@ -134,6 +135,8 @@ def broadcast(evidence: Evidence) -> Iterator[Suspicion]:
     with torch.no_grad():
         swapped = o.detach()[:, torch.arange(o.shape[1] - 1, -1, -1)]
         as_is, other = (float(quiet(evidence.twin, v, y)) for v in (o.detach(), swapped))
+        if float(quiet(evidence.twin, o.detach(), (y + 1) % o.shape[1])) == as_is:  # it does not read labels at all
+            return
         coded = float(quiet(evidence.twin, o.detach(), hot))
     # a loss that does not care which output is which class cannot tell the classes apart
     if math.isfinite(coded) and math.isfinite(as_is) and abs(as_is - other) <= 1e-6 * (1 + abs(as_is)):

@@ -24,7 +24,7 @@ from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.suspicion import HINT, LIKELY, Suspicion
 from convscope.fields import param, validate
 
-FAR = 3.0  # times the threshold, from which on scale alone accounts for a training that goes badly
+FAR = 5.0  # times the threshold, from which on scale alone accounts for a training that goes badly
 ROWS = 128  # examples for the eigenvalues
 
 

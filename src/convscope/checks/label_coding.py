@@ -49,7 +49,7 @@ class LabelCoding:
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
         y, o = evidence.program.examples.y, evidence.tensor
-        if y is None or o is None or y.is_complex() or o.ndim == 0 or not evidence.targets.finite:
+        if y is None or o is None or evidence.program.objective or y.is_complex() or not o.ndim or not evidence.targets.finite:
             return
         step = self._spacing(evidence)
         if evidence.targets.distinct == 1 and len(y) > 2 and self._classifies(evidence):
@@ -58,7 +58,7 @@ class LabelCoding:
             yield _divided(evidence, step)
         elif evidence.loss.problem:
             yield from refused(evidence, evidence.y, evidence.loss.problem)
-        elif evidence.trial.problem and "forward" not in evidence.trial.problem:
+        elif evidence.trial.problem:
             extreme = y.reshape(len(y), -1).double().amax(1).argsort(descending=True)[: len(o)]
             yield from refused(evidence, y[extreme].to(o.device), evidence.trial.problem)
         elif evidence.loss.family in BINARY and (evidence.targets.high > 1 or evidence.targets.low < 0):

@@ -22,6 +22,7 @@ from convscope.diagnosing.suspicion import HINT, LIKELY, Suspicion
 from convscope.fields import param, validate
 
 REGRESSIONS = ("mse", "mae", "huber", "rmse")
+FAR = 5.0  # times the threshold, from which on scale alone accounts for a training that goes badly
 BOUNDED = ("sigmoid", "tanh", "softmax", "log_softmax", "softsign", "log_sigmoid")
 
 
@@ -65,7 +66,7 @@ class TargetScale:
         small = max(size, away) < 1 / self.wide and t.std < given / self.wide and given < self.wide
         if not large and not small:
             return
-        strength = graded(evidence)
+        strength = graded(evidence, far=size > FAR * self.wide or small)
         reach, word = evidence.last in BOUNDED, "large" if large else "small"
         if reach:
             strength = min(strength, LIKELY) if poor(evidence) else HINT
