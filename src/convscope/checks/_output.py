@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convscope.diagnosing import losses
@@ -18,7 +19,7 @@ IMAGE: dict[str, tuple[float, float]] = {
     "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0), "relu": (0.0, math.inf),
     "softplus": (0.0, math.inf), "elu": (-1.0, math.inf), "log_softmax": (-math.inf, 0.0), "log_sigmoid": (-math.inf, 0.0),
 }  # fmt: skip
-PASSED = ("dropout", "__getitem__", "select", "chunk", "split", "unbind")  # what comes after an activation and leaves its image
+PASSED = ("dropout", "__getitem__", "select", "chunk", "split", "unbind")  # come after an activation and leave its image
 CATEGORICAL = ("cross-entropy", "cross-entropy (last axis)", "cross-entropy smoothed", "nll", "probability cross-entropy",
                "clipped cross-entropy", "normalised cross-entropy")  # fmt: skip
 OF_PROBABILITIES = ("bce", "probability cross-entropy", "clipped cross-entropy", "normalised cross-entropy")
@@ -152,3 +153,38 @@ def each(function: Callable[[Tensor], Tensor]) -> Callable[[Callable[..., Tensor
         return lambda output, *target: loss(function(output), *target)
 
     return around
+
+
+def axis_of(call: Call) -> int:
+    """The axis of a softmax; where none was given, the one that torch guesses."""
+    axis = call.settings.get("dim")
+    return (0 if call.value.ndim in (0, 1, 3) else 1) if axis is None else int(axis)
+
+
+def moves(evidence: Evidence, shape: tuple[int, ...] | None = None) -> float:
+    """How far the loss of made-up outputs moves, relative, when they change places among the examples."""
+    o = made_up(evidence, 1)[0]
+    given, turned = (v if shape is None else v.reshape(shape) for v in (o, o.roll(1, 0)))
+    a, b = loss_at(evidence, given), loss_at(evidence, turned)
+    return abs(a - b) / max(abs(a), 1e-30) if math.isfinite(a) and math.isfinite(b) else math.nan
+
+
+def squares(output: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error, targets in the outputs' shape."""
+    return F.mse_loss(output, target.to(output.dtype).reshape(output.shape))
+
+
+def of_chances(output: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy of probabilities."""
+    return F.binary_cross_entropy(output.clamp(0, 1), target.to(output.dtype).reshape(output.shape))
+
+
+def of_logits(output: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy of logits."""
+    return F.binary_cross_entropy_with_logits(output, target.to(output.dtype).reshape(output.shape))
+
+
+def entropy(output: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of logits (B, C, …), for class indices or rows of probabilities."""
+    labels = target.float() if target.shape == output.shape else target.long().reshape(len(output), *output.shape[2:])
+    return F.cross_entropy(output, labels)

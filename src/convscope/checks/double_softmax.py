@@ -32,13 +32,14 @@ class DoubleSoftmax:
     Formula: the loss applies one if L(o + c) = L(o) for a number c for each example; the network did if the rows of its
     output (B, C) are not negative and add up to 1. The lowest loss is then ln(e + C − 1) − 1 nats instead of 0. A sigmoid
     before a loss that applies one is the same fault for yes-or-no outputs.
-    Misleads: never by log_softmax before cross-entropy, which changes nothing and is passed over; accuracy may still be good.
+    Misleads: accuracy may still be good. (log_softmax before cross-entropy changes nothing, and is passed over.)
     Errors: none. Source: Humbatova et al. 2020.
 
     >>> from torch import nn
     >>> from convscope.diagnosing import given
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.Softmax(dim=1))
-    >>> [s.fault for s in DoubleSoftmax()(Evidence(given.program(net, (torch.rand(8, 3), torch.arange(8) % 4), "cross-entropy")))]
+    >>> program = given.program(net, (torch.rand(8, 3), torch.arange(8) % 4), "cross-entropy")
+    >>> [s.fault for s in DoubleSoftmax()(Evidence(program))]
     ['O2']
     """
 
@@ -63,11 +64,13 @@ class DoubleSoftmax:
 
     def _of_classes(self, evidence: Evidence, classes: int, last: Call | None) -> Suspicion:
         floor = math.log(math.e + classes - 1) - 1
-        mend = changes.without([last.key], "logits to the loss") if last is not None and last.op == "softmax" else changes.wrapping(
+        mend = changes.without([last.key], "logits to the "
+                                           "loss") if last is not None and last.op == "softmax" else changes.wrapping(
             shared.each(_log), "log of the probabilities to the loss")  # fmt: skip
         return Suspicion(
             "O2", EXACT, f"the loss comes to a stop near {floor:.2f} and learning is slow",
-            "the network ends in a softmax and the loss applies another: it takes probabilities for logits, which then differ by "
+            "the network ends in a softmax and the loss applies another: it takes probabilities for logits, which then "
+            "differ by "
             "1 at most, so even the right answer, given for sure, keeps a loss, and the gradient is flattened twice",
             "give the loss the logits: leave the softmax out of the network, and take it where probabilities are shown",
             {"lowest loss within reach": floor, "lowest loss of the task": 0.0, "rows add up to": 1.0, "classes": classes},
@@ -90,7 +93,8 @@ class DoubleSoftmax:
         share = evidence.targets.mean if evidence.targets.kind in ("binary", "multi-hot", "one-hot") else 0.5
         return Suspicion(
             "O2", EXACT, f"the loss comes to a stop near {share * yes + (1 - share) * no:.2f}",
-            "the network ends in a sigmoid and the loss applies another: a sure no is read as the logit 0, which means one half",
+            "the network ends in a sigmoid and the loss applies another: a sure no is read as the logit 0, which means "
+            "one half",
             "give the loss the logits: leave the sigmoid out of the network, or take the loss that reads probabilities",
             {"lowest loss of a yes": yes, "lowest loss of a no": no, "lowest loss of the task": 0.0},
             shared.place(last), shared.lines(evidence, last, ""),

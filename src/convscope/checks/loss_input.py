@@ -68,24 +68,30 @@ class LossInput:
         axis = shared.class_axis(evidence)
         mend = changes.through(torch.sigmoid if binary else lambda v: v.softmax(axis), f"{made} at the output")
         loss = "nn.BCEWithLogitsLoss()" if binary else "nn.CrossEntropyLoss()"
-        code = (f"- loss\n+ {loss}  # applies the {made} itself, and cannot overflow" if evidence.program.framework == "torch"
+        code = (f"- loss\n+ {loss}  # applies the {made} itself, and cannot "
+                "overflow" if evidence.program.framework == "torch"
                 else _keras(evidence, made))  # fmt: skip
         return Suspicion(
             "O3", EXACT if outside > 0.05 else STRONG, "the loss is NaN, huge or flat, and the score that of chance",
-            f"the loss takes the logarithm of probabilities, and the network ends in {last.op if last else 'a linear layer'}, which "
-            f"is not bounded by 0 and 1 ({outside:.0%} of the outputs lie outside at the begin): the logarithm of what lies outside "
+            f"the loss takes the logarithm of probabilities, and the network ends in "
+            f"{last.op if last else 'a linear layer'}, which "
+            f"is not bounded by 0 and 1 ({outside:.0%} of the outputs lie outside at the begin): the logarithm of what "
+            "lies outside "
             "is NaN, or it is clipped, and what is clipped has no gradient",
             f"put a {made} at the output, or, better, use the loss that reads logits",
-            {"share of outputs outside 0 … 1": outside, "share allowed": 0.0, "lowest": _low(evidence), "highest": _high(evidence)},
+            {"share of outputs outside 0 … "
+             "1": outside, "share allowed": 0.0, "lowest": _low(evidence), "highest": _high(evidence)},
             "loss", code, "all outputs lie in 0 … 1 (and add up to 1 for exclusive classes)", mend, shows=outside > 0.05,
         )  # fmt: skip
 
     def _probabilities(self, evidence: Evidence, last: Call | None) -> Suspicion:
         mend = (changes.calling({last.key: instead(lambda v: v.log_softmax(1))}, "log_softmax for the softmax")
-                if last is not None and last.op == "softmax" else changes.through(_log, "log of the probabilities"))  # fmt: skip
+                if last is not None and last.op == "softmax" else changes.through(_log, "log of the "
+                                                                                        "probabilities"))  # fmt: skip
         return Suspicion(
             "O3", EXACT, "the loss is negative, between −1 and 0, and learning is slow",
-            "NLLLoss reads log-probabilities and gets probabilities: it is the mean of −p, whose gradient does not grow with the "
+            "NLLLoss reads log-probabilities and gets probabilities: it is the mean of −p, whose gradient does not grow "
+            "with the "
             "error: an example that is quite wrong pulls no more than one that is right, and less once the softmax is sure",
             "give it log_softmax, or give logits to cross-entropy",
             {"rows add up to": 1.0, "loss at the start": evidence.start, "expected, ln C": math.log(_classes(evidence))},
@@ -96,7 +102,8 @@ class LossInput:
     def _raw(self, evidence: Evidence, away: float) -> Suspicion:
         return Suspicion(
             "O3", EXACT, "the loss falls below 0 and on without end, and the score that of chance",
-            "NLLLoss reads log-probabilities and gets raw outputs: −o_y has no lowest value, so the outputs grow for ever, for all "
+            "NLLLoss reads log-probabilities and gets raw outputs: −o_y has no lowest value, so the outputs grow for "
+            "ever, for all "
             "classes alike; nothing makes them compete",
             "put a log_softmax at the output, or give the outputs to cross-entropy",
             {"largest |ln Σ e^o| of a row": away, "allowed": 10 * self.slack, "loss at the start": evidence.start},

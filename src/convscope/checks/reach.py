@@ -72,8 +72,10 @@ class Reach:
             return
         change = self._linear(evidence, call)
         yield Suspicion(
-            "O4", EXACT if lost > 5 * self.lost else LIKELY, "the predictions lie at the edge of what they can be, the loss stays high",
-            f"the output is a {call.op}, which gives {_interval(low, high)}, and {share:.0%} of the targets lie outside: whatever "
+            "O4", EXACT if lost > 5 * self.lost else LIKELY, "the predictions lie at the edge of what they can be, the "
+                                                             "loss stays high",
+            f"the output is a {call.op}, which gives {_interval(low, high)}, and {share:.0%} of the targets lie outside: "
+            "whatever "
             f"the weights, at least {min(lost, 1):.0%} of the targets' variance stays as error" + (
                 "; pushed to its edge the activation is flat, and learning ends" if call.op != "relu" else ""),
             "give the output without an activation" + (", and bring the targets to mean 0 and deviation 1"
@@ -89,7 +91,7 @@ class Reach:
         if max(abs(targets.mean), targets.std) > WIDE:
             change = change.then(changes.standardised_targets(evidence.program.examples))
         if evidence.loss.reads == "probabilities" or evidence.loss.problem:  # a loss of chances refuses quantities
-            change = change.then(changes.losing(lambda o, t: (o - t.reshape(o.shape)).square().mean(), "squared error"))
+            change = change.then(changes.losing(shared.squares, "squared error"))
         return change
 
     def _classes(self, evidence: Evidence, call: Call) -> Iterator[Suspicion]:
@@ -100,12 +102,13 @@ class Reach:
         change, silent = changes.calling({call.key: rule}, f"{made} for the ReLU"), _silent(evidence)
         chances = evidence.loss.reads == "probabilities"
         if evidence.loss.family == "mse" and not several:  # for classes its own loss: bounded errors have faint gradients
-            change = change.then(changes.losing(_entropy, "binary cross-entropy"))
+            change = change.then(changes.losing(shared.of_chances, "binary cross-entropy"))
         yield Suspicion(
             "O4", EXACT if chances else STRONG if shared.struggles(evidence) else LIKELY,
             "one class is predicted for everything, or the loss jumps and stands",
             "the output is a ReLU: below 0 it gives 0 without a gradient, so an example answered by 0 is never corrected"
-            + ("; and above 1 it is no probability: the loss clips it, and what is clipped has no gradient either" if chances else ""),
+            + ("; and above 1 it is no probability: the loss clips it, and what is clipped has no gradient "
+               "either" if chances else ""),
             f"classes want a {made} at the output",
             {"share of outputs at exactly 0": _zeros(evidence), "units silent for every example": silent, "allowed": 0.0},
             shared.place(call), shared.lines(evidence, call, made), "no output is exactly 0", change,
@@ -117,12 +120,10 @@ class Reach:
             "O4", STRONG, "every prediction is exactly 0, from the start",
             "the output is a ReLU and its values before it are negative for every example: no gradient passes",
             "give the output without an activation", {"units silent for every example": 1.0, "allowed": 0.0},
-            shared.place(call), shared.lines(evidence, call, ""), "some output is above 0", self._linear(evidence, call), shows=True,
+            shared.place(call), shared.lines(evidence, call, ""), "some output is above "
+                                                                  "0", self._linear(evidence, call), shows=True,
         )  # fmt: skip
 
-
-def _entropy(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.binary_cross_entropy(output, target.to(output.dtype).reshape(output.shape))
 
 
 def _interval(low: float, high: float) -> str:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from convscope.checks import _output as shared
 from convscope.diagnosing import changes
@@ -61,11 +59,13 @@ class SingleSoftmax:
         always = "1" if call.op == "softmax" else "0"
         return Suspicion(
             "O1", EXACT, f"the output is {always} for every example, and the loss stands still",
-            f"{call.op} is taken over an axis of width 1: e^z / e^z is 1 whatever the network computes, and its derivative is "
+            f"{call.op} is taken over an axis of width 1: e^z / e^z is 1 whatever the network computes, and its "
+            "derivative is "
             "0, so no gradient reaches any weight",
             {"sigmoid": "one unit for yes or no wants a sigmoid, and binary cross-entropy",
              "": "give the value of the last layer as it is: "
-                 + ("the loss applies the sigmoid itself" if evidence.loss.reads == "logits" else "a quantity wants a linear output")
+                 + ("the loss applies the sigmoid "
+                    "itself" if evidence.loss.reads == "logits" else "a quantity wants a linear output")
                  + (", and targets brought to mean 0 and deviation 1" if "standardised" in change.name else "")}[kind],
             {"units under the softmax": 1, "spread of the outputs": _spread(evidence), "spread needed": "> 0"},
             shared.place(call), shared.lines(evidence, call, kind),
@@ -94,15 +94,15 @@ class SingleSoftmax:
             "one unit for yes or no wants binary cross-entropy",
             {"outputs": 1, "loss for any output": evidence.start}, "loss",
             "- nn.CrossEntropyLoss()\n+ nn.BCEWithLogitsLoss()  # targets as floats, of the outputs' shape",
-            "the loss of two different outputs differs", changes.losing(_logits, "binary cross-entropy on the logit"), shows=True,
+            "the loss of two different outputs "
+            "differs", changes.losing(shared.of_logits, "binary cross-entropy on the logit"), shows=True,
         )  # fmt: skip
 
 
 def width(call: Call) -> int:
     """Units under a softmax; its axis is guessed as torch does where none was given."""
     v = call.value
-    axis = call.settings.get("dim")
-    axis = (0 if v.ndim in (0, 1, 3) else 1) if axis is None else axis
+    axis = shared.axis_of(call)
     return v.shape[axis] if v.ndim > axis else 1
 
 
@@ -114,14 +114,15 @@ def found_softmax(evidence: Evidence) -> bool:
 def _instead(evidence: Evidence, call: Call) -> tuple[str, Change]:
     """A sigmoid for yes or no, nothing for a quantity; with another loss where this one says nothing of one unit."""
     targets = evidence.targets
-    if targets.kind == "values" and not (0 <= targets.low and targets.high <= 1 and evidence.loss.family == "bce"):
+    if targets.kind == "values" and not (targets.low >= 0 and targets.high <= 1 and evidence.loss.family == "bce"):
         change = changes.without([call.key], "linear output")
         if max(abs(targets.mean), targets.std) > WIDE and evidence.program.examples.y is not None:
             change = change.then(changes.standardised_targets(evidence.program.examples))
-        return "", change if not shared.says_nothing(evidence) else change.then(changes.losing(_squares, "squared error"))
+        heard = not shared.says_nothing(evidence)
+        return "", change if heard else change.then(changes.losing(shared.squares, "squared error"))
     rules = {call.key: instead(torch.sigmoid)}
     if shared.says_nothing(evidence):  # a categorical loss of one unit: 0 whatever it is
-        return "sigmoid", changes.calling(rules, "sigmoid").then(changes.losing(_chances, "binary cross-entropy"))
+        return "sigmoid", changes.calling(rules, "sigmoid").then(changes.losing(shared.of_chances, "binary cross-entropy"))
     if evidence.loss.reads == "logits":
         return "", changes.without([call.key], "the logit to the loss")
     return "sigmoid", changes.calling(rules, "sigmoid for the softmax")
@@ -130,15 +131,3 @@ def _instead(evidence: Evidence, call: Call) -> tuple[str, Change]:
 def _spread(evidence: Evidence) -> float:
     out = evidence.tensor
     return 0.0 if out is None or out.numel() < 2 else float(out.detach().float().std(unbiased=False))
-
-
-def _chances(output: Tensor, target: Tensor) -> Tensor:
-    return F.binary_cross_entropy(output, target.to(output.dtype).reshape(output.shape))
-
-
-def _logits(output: Tensor, target: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(output, target.to(output.dtype).reshape(output.shape))
-
-
-def _squares(output: Tensor, target: Tensor) -> Tensor:
-    return F.mse_loss(output, target.to(output.dtype).reshape(output.shape))
