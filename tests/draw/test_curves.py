@@ -32,7 +32,8 @@ def test_arms_are_grouped_by_fault() -> None:
 def test_the_mean_is_of_the_finite_seeds_and_the_words_say_which_were_not() -> None:
     assert curves.mean(CONTROL).tolist() == [2.5, 2.0, 2.0]
     assert np.isnan(curves.mean(np.full((2, 1), np.nan))).all()
-    assert curves.sentence(ARMS) == "loss: control not finite from step 2 in 1 of 2 seeds, remedy 1; after 3 steps, 2 seeds"
+    said = "loss: control ended or not finite from step 2 in 1 of 2 seeds, remedy 1; after 3 steps, 2 seeds"
+    assert curves.sentence(ARMS) == said
     assert curves.sentence({"control": np.zeros((1, 0))}) == "loss: control: no step; after 0 steps, 1 seed"
 
 
@@ -83,7 +84,7 @@ def test_findings_show_the_change_the_verdict_and_the_curves() -> None:
     result = Findings(title="doctor", findings=(finding,), curves={"O2 control": CONTROL, "O2 remedy": REMEDY})
     text = draw.text(result, 100)
     for said in ("error O2 in head: flat", "proof: confirmed: 2 → 1", "would disprove it: it would stay flat",
-                 "\n    - a <b>\n", "\n    + c\n", "proof of O2: loss: control not finite"):
+                 "\n    - a <b>\n", "\n    + c\n", "proof of O2: loss: control ended"):
         assert said in text
     page = draw.html(result)
     assert "<del>- a &lt;b&gt;</del><ins>+ c</ins>" in page

@@ -2,7 +2,7 @@
 
 Mutations that turn it red: `np.nanargmax` -> `np.nanargmin` in `curve_points` (a spike is lost); `| {"run": …}` fixed to
 None (findings of one run are shown with all); `if store.kind(path) in KEPT` left out (a table is taken for a run);
-`seen else None` turned round in `_numbers` (a NaN loss becomes "not seen").
+`seen else None` turned round in `_numbers` (a NaN loss becomes "not seen"); `if WATCHED in run.loop` left out of `broken`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convscope import draw
 from convscope.draw import training_page
 from convscope.results import Finding, Findings, Run, Table
 from tests.draw.test_health import watched
@@ -31,7 +32,7 @@ def test_what_the_page_is_told_equals_the_arrays(tmp_path: Path) -> None:
     for key, values in run.health.items():
         if key != "step":
             np.testing.assert_allclose(np.array(told["health"][key], np.float64), values, rtol=1e-5)
-    assert told["counts"] == {"steps": 18, "points": 18, "seen": 6, "columns": 6}
+    assert told["counts"] == {"steps": 18, "looked": 18, "points": 18, "seen": 6, "columns": 6}
 
 
 def test_findings_belong_to_the_run_whose_name_they_begin_with(tmp_path: Path) -> None:
@@ -94,3 +95,27 @@ def test_long_runs_keep_the_columns_that_findings_name() -> None:
     assert len(told["columns"]) <= training_page.COLUMNS + len(named)
     assert told["counts"]["seen"] == 3000
     assert len(told["health"]["dead"][0]) == len(told["columns"])
+
+
+def test_a_step_that_was_not_looked_at_is_no_loss_that_broke() -> None:
+    nan, loss = np.nan, np.array([2.0, np.nan, 1.5, np.nan, np.nan, np.nan])
+    sound = Run(steps={"step": np.arange(6), "loss": loss, "held_out_loss": np.array([nan, nan, nan, 1.75, nan, nan]),
+                       "rate": np.ones(6)}, epochs={}, loop={"loss_nonfinite_step": None, "rates": [0.5] * 300,
+                                            "frozen": [], "softmax_dims": [1, 2]})
+    told = training_page.run("run", sound)
+    assert told["steps"] == {"step": [0, 2, 3], "loss": [2.0, 1.5, None], "held_out_loss": [None, None, 1.75],
+                             "rate": [1.0, 1.0, 1.0]}
+    assert told["broken"] is None
+    assert told["counts"]["looked"] == 3
+    assert told["loop"] == [["rates", "0.5 0.5 0.5 0.5 0.5 0.5 … (300)"], ["softmax dims", "1, 2"]]
+    assert told["first"] is None
+    loop = {"loss_nonfinite_step": 4, "first_nonfinite": {"step": 3, "layer": "a"}}
+    broke = Run(steps={"step": np.arange(6), "loss": loss}, epochs={}, loop=loop)
+    told = training_page.run("run", broke)
+    assert told["steps"] == {"step": [0, 2, 4], "loss": [2.0, 1.5, "nan"]}
+    assert told["broken"] == 4
+    assert told["first"] == {"step": 3, "layer": "a"}
+    assert [np.asarray(line.get_xydata()).tolist() for line in sound.plot().axes[0].lines] == [[[0, 2], [2, 1.5]]]
+    assert "not finite from step 4" in [t.get_text() for t in broke.plot().axes[0].texts]
+    assert len([line for line in draw.text(broke, 100).splitlines() if line.strip()[:1].isdigit()]) == 3
+    assert training_page.run("run", Run(steps={"loss": np.array([1, np.inf])}, epochs={}))["broken"] == 1

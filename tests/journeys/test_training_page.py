@@ -76,8 +76,22 @@ def diagnosed() -> Findings:
                     curves={"P1 control": control, "P1 remedy": remedy})
 
 
+def watched() -> Run:
+    """The same with `cs.watch`, at a rate that breaks it; most steps are not looked at."""
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(90, 6)
+    optimizer = torch.optim.SGD(model.parameters(), 1e30)
+    with cs.watch(model, optimizer, every=5) as run:
+        for _ in range(30):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), x[:, :3].argmax(1)).backward()
+            optimizer.step()
+    return run.result()
+
+
 def edges(folder: Path) -> None:
     """Runs at the edge of what can be drawn."""
+    watched().save(folder / "watched.npz")
     at = {"step": np.array([0])}
     Run(steps={"step": np.arange(1), "loss": np.ones(1)}, epochs={}, layers=("a", "b"),
         health={**at, "update_ratio": np.array([[1e-3], [np.nan]])}).save(folder / "one.npz")
@@ -202,6 +216,14 @@ def test_the_edges_of_what_can_be_drawn(tab: Tab) -> None:
         assert not any(w in words for w in ("undefined", "NaN", "[object", "null")), name
         assert tab.at("no-findings").count() == 1
         assert tab.page.evaluate("document.documentElement.scrollWidth === innerWidth"), name
+    first = watched().loop["first_nonfinite"]
+    tab.at("run").select_option("watched")
+    tab.until("w => document.querySelector('[data-testid=first]')?.innerText.includes(w)", f"at step {first['step']}")
+    tab.at("first").locator("button").click()
+    tab.until(f"location.hash.endsWith('layer={first['layer']}')")
+    assert "not a number at the end" in tab.at("training-lead").inner_text()
+    tab.at("run").select_option("wide")
+    tab.until("document.querySelector('[data-testid=thinned]')")
     assert "400 of 700 watched steps" in tab.at("thinned").inner_text()
     click(tab, 7, 2, columns=400, rows=60)
     assert tab.at("at-step").locator("tbody tr").count() == 60

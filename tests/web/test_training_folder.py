@@ -1,8 +1,7 @@
 """training_folder: a folder with runs is served as it is now, nothing else of it, and only to whom an atlas is served.
 
-Mutations that turn it red: `path.parent == STATIC` left out of `app` (a way out of the page's folder; with it the suffix
-alone decides); `.replace("</", …)` left out of `_script`; `found = [Route("/data/training.js", …)]` made once before the
-requests (an older state is told).
+Mutations that turn it red, tried one by one: `if path.suffix in TYPES` left out of `app`; `.replace("</", …)` left out of
+`_script`; `@functools.cache` on `training_page.page` (an older state is told).
 """
 
 from __future__ import annotations

@@ -66,5 +66,6 @@ test('a finding points to the layer and the step that it names', () => {
   assert.deepEqual(at('layer net.0.relu, from step 7'), { layer: 'net.0.relu', step: 7 });
   assert.deepEqual(at('the loss'), { layer: null, step: null });
   assert.deepEqual(at('conv1', [['steps', '120'], ['first step', '12']]), { layer: 'conv1', step: 12 });
+  assert.equal(health.place('conv12', [], ['conv1']).layer, null);
   assert.deepEqual(at('', [['dead', '0.62']]), { layer: null, step: null });
 });

@@ -62,7 +62,7 @@ def sentence(arms: Arms) -> str:
         if not losses.shape[1]:
             said.append(f"{arm}: no step")
         elif broken:
-            said.append(f"{arm} not finite from step {min(broken) + 1} in {len(broken)} of {len(losses)} seeds")
+            said.append(f"{arm} ended or not finite from step {min(broken) + 1} in {len(broken)} of {len(losses)} seeds")
         else:
             said.append(f"{arm} {words.value(float(losses[:, -1].mean()))}")
     steps = max((a.shape[1] for a in arms.values()), default=0)

@@ -25,6 +25,7 @@ from convscope.results import Run
 if TYPE_CHECKING:
     from convscope.draw.paper import Paper
 
+WATCHED = "loss_nonfinite_step"  # in `Run.loop` of a run that was watched: None, or the step
 UNSEEN = 214  # grey: neither map has it, and a hatch would be louder than the numbers
 EDGE, BEYOND = 0.06, 0.2  # how strongly the edge of the healthy band is coloured, and what lies just beyond it
 WIDE, NAMES, GAP = 3.0, 1.35, 0.75  # inches: a map, its layers' names, the room on its right for the scale
@@ -54,6 +55,28 @@ MEASURES: tuple[Measure, ...] = (
     Measure("activation_std", "activation spread", "standard deviation of the layer's outputs", 1e-4, 1e4, True, (0.1, 10)),
     Measure("zeros", "zeros", "share of outputs that are exactly zero", 0, 1, False, (0, 0.9), True),
 )  # fmt: skip
+
+
+def looked(run: Run) -> NDArray[np.bool_]:
+    """At which steps was anything looked at? A watch looks at some only, and leaves NaN in the others; others record all."""
+    length = max((len(v) for v in run.steps.values()), default=0)
+    if WATCHED not in run.loop:
+        return np.ones(length, bool)
+    told = [np.asarray(v) for k, v in run.steps.items() if k not in ("step", "epoch", "rate") and len(v) == length]
+    some = np.zeros(length, bool)
+    for values in told:
+        some |= ~np.isnan(values.astype(np.float64)) if values.dtype.kind in "biuf" else True
+    at = np.asarray(run.steps.get("step", np.arange(length)))
+    return some | (at == broken(run))
+
+
+def broken(run: Run) -> int | None:
+    """The first step whose loss was not finite. A watch says it itself: its NaN means "not looked at"."""
+    if WATCHED in run.loop:
+        return run.loop[WATCHED]
+    loss = np.asarray(run.steps.get("loss", ()), np.float64)
+    first = np.flatnonzero(~np.isfinite(loss))
+    return int(np.asarray(run.steps.get("step", np.arange(len(loss))))[first[0]]) if len(first) else None
 
 
 def position(measure: Measure, values: Any) -> NDArray[Any]:

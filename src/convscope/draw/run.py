@@ -38,6 +38,10 @@ def figure(result: Run) -> Figure:
     if there.any():
         marker = "o" if there.sum() < min(len(steps), 80) else ""
         loss.plot(at[there], steps[there], color=TRAIN, linewidth=0.7, alpha=0.45, marker=marker, markersize=2)
+    if health.broken(result) is not None:
+        loss.axvline(float(health.broken(result) or 0), color="#c0392b", linewidth=0.9, linestyle="--")
+        said = f"not finite from step {health.broken(result):,}"
+        loss.text(0.99, 0.03, said, transform=loss.transAxes, fontsize=7, color="#c0392b", ha="right", parse_math=False)
     _curve(loss, _epoch_ends(result, at), result.epochs.get("loss"), TRAIN)
     _curve(loss, _epoch_ends(result, at), result.epochs.get("held_out_loss"), HELD_OUT)
     loss.set_ylim(bottom=min(0.0, *_numbers(result)))
@@ -59,6 +63,9 @@ def figure(result: Run) -> Figure:
 def renderable(result: Run) -> Listing:
     """The epochs, or, where there are none, the last training steps."""
     record, unit = (result.epochs, "epoch") if _length(result.epochs) else (result.steps, "step")
+    if record is result.steps and health.WATCHED in result.loop:
+        record = {name: np.asarray(values)[health.looked(result)] for name, values in record.items()}
+        unit = "watched step"
     n = _length(record)
     columns = tuple(Column(name.replace("_", " "), right=True, rank=i) for i, name in enumerate(record))
     rows = list(zip(*(_cells(name, values[-MOST:]) for name, values in record.items()), strict=True))

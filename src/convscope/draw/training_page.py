@@ -28,6 +28,7 @@ from convscope.results import Finding, Findings, Result, Run
 
 COLUMNS = 400  # steps of a map
 POINTS = 1500  # steps of a curve
+LONGEST = 160  # letters of one fact
 KEPT = ("run", "findings")
 STEP = re.compile(r"\b(?:step|iteration|batch)\s+(\d[\d,]{0,14})", re.IGNORECASE)  # as health.js reads it
 
@@ -89,21 +90,31 @@ def named_steps(found: Mapping[str, Result]) -> set[int]:
 def run(name: str, result: Run, named: set[int] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
     """One training record: curves, the layers' health and what was seen of the loop."""
     length = max((len(v) for v in result.steps.values()), default=0)
-    kept = curve_points(np.asarray(result.steps.get("loss", np.zeros(length)), np.float64))
+    steps = {"step": np.arange(length)} | {k: np.asarray(v) for k, v in result.steps.items() if len(v) == length}
     at = np.asarray(result.health.get("step", ()))
     columns = map_columns(at, named)
+    looked = np.flatnonzero(health.looked(result))
+    loss = steps.get("loss", np.zeros(length)).astype(np.float64)[looked]
+    chosen = np.union1d(curve_points(loss), np.flatnonzero(np.isin(steps["step"][looked], at[columns])))
+    kept, watched = looked[chosen.astype(np.intp)], health.WATCHED in result.loop
+    told = {k: _plain(v[kept], seen=not watched) for k, v in steps.items()}
+    broken = health.broken(result)
+    if watched and broken is not None and "loss" in told:  # here NaN is a loss, elsewhere "not looked at"
+        told["loss"] = ["nan" if v is None and s == broken else v for v, s in zip(told["loss"], told["step"], strict=True)]
     measures = {k: np.asarray(v, np.float64) for k, v in result.health.items() if k != "step"}
     return {
         "name": name,
         "layers": [words.clean(layer) for layer in result.layers],
-        "steps": {k: _plain(np.asarray(v)[kept], seen=True) for k, v in result.steps.items() if len(v) == length},
+        "steps": told,
+        "broken": broken,
         "epochs": {k: _plain(v, seen=True) for k, v in result.epochs.items()},
         "columns": _plain(at[columns]),
         "health": {k: _plain(v[:, columns]) for k, v in measures.items()},
-        "loop": _facts(result.loop),
+        "first": result.loop.get("first_nonfinite"),
+        "loop": _facts({k: v for k, v in result.loop.items() if v is not None and v not in ([], {}, (), "")}),
         "settings": _facts(result.settings),
         "notes": [words.clean(n) for n in result.notes],
-        "counts": {"steps": length, "points": len(kept), "seen": len(at), "columns": len(columns)},
+        "counts": {"steps": length, "looked": len(looked), "points": len(kept), "seen": len(at), "columns": len(columns)},
     }
 
 
@@ -159,8 +170,19 @@ def _proof(arms: curves.Arms) -> dict[str, Any]:
 
 
 def _facts(values: Mapping[str, Any]) -> list[list[str]]:
-    """Names and values as words: [['rate', '0.1'], …]."""
-    return [[words.clean(k).replace("_", " "), words.value(v)] for k, v in values.items()]
+    """Names and values as words: [['rate', '0.1'], …]; long lists abbreviated."""
+    return [[words.clean(k).replace("_", " "), _short(v)] for k, v in values.items()]
+
+
+def _short(value: Any) -> str:
+    plain = isinstance(value, (list, tuple)) and len(value) > 6 and all(isinstance(v, (int, float, str)) for v in value)
+    if isinstance(value, (list, tuple)) and not plain:
+        said = ", ".join(words.value(v) for v in value)
+    elif isinstance(value, dict):
+        said = ", ".join(f"{words.clean(k)} {words.value(v)}" for k, v in value.items())
+    else:
+        said = words.value(np.asarray(value)) if plain else words.value(value)
+    return said if len(said) <= LONGEST else said[: LONGEST - 1] + "…"
 
 
 def _plain(values: Any, seen: bool = False) -> Any:

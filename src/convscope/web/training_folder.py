@@ -43,9 +43,9 @@ def routes(folder: Path) -> list[Route]:
         return _script("collection", EMPTY)
 
     async def app(request: Request) -> Response:
-        path = STATIC / request.path_params["name"]
-        known = path.suffix in TYPES and path.parent == STATIC and path.is_file()
-        return FileResponse(path, media_type=TYPES[path.suffix]) if known else Response("no such file", 404)
+        known = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
+        path = known.get(request.path_params["name"])  # a name out of a list: no path that leads elsewhere
+        return FileResponse(path, media_type=TYPES[path.suffix]) if path else Response("no such file", 404)
 
     found = [Route("/data/training.js", training)]
     if pages(folder) == STATIC:

@@ -41,7 +41,7 @@
 
   function head(ctx, content, run) {
     const counts = run?.counts;
-    const losses = (run?.steps.loss ?? []).map(health.value);
+    const losses = (run?.steps.loss ?? []).map(health.value).filter((v) => v !== null);
     const said = run
       ? [format.plural(counts.steps, 'step'), run.layers.length ? `${format.plural(run.layers.length, 'layer')} watched at ${format.plural(counts.seen, 'step')}` : 'layers were not watched', losses.length ? `loss ${written(losses[0])} at first, ${written(losses.at(-1))} at the end` : null]
       : [];
@@ -77,7 +77,7 @@
     const measures = content.measures.filter((m) => (run.health[m.key] ?? []).some((of) => of.some((v) => v !== null)));
     const measure = measures.find((m) => m.key === ctx.route.query.measure) ?? measures[0] ?? null;
     const asked = ctx.route.query.step;
-    const steps = measure && run.columns.length ? run.columns : (run.steps.step ?? (run.steps.loss ?? []).map((_, i) => i));
+    const steps = measure && run.columns.length ? run.columns : run.steps.step;
     const at = /^\d+$/.test(asked ?? '') && steps.length ? steps[health.index(steps, Number(asked))] : null;
     let chosen = { layer: run.layers.includes(ctx.route.query.layer) ? ctx.route.query.layer : null, step: at };
     const frame = h('div.training-frame');
@@ -112,7 +112,7 @@
       if (!wide || wide === width) return;
       width = wide;
       frame.style.setProperty('--names', `${left()}px`);
-      const axis = health.axis(map ? run.columns : [], run.steps.step ?? (run.steps.loss ?? []).map((_, i) => i), width - left());
+      const axis = health.axis(map ? run.columns : [], run.steps.step, width - left());
       curve = run.steps.loss?.length ? trainingCurves.loss(run, axis, left(), width, chosen, (step) => step !== null && choose({ step })) : null;
       frame.replaceChildren(...[curve?.element, map?.element].filter(Boolean));
       map?.resize(axis);
@@ -129,6 +129,7 @@
       run.steps.loss?.length || map ? frame : dom.notice('This run holds no loss of single steps.'),
       run.steps.loss?.length || map ? reading : null,
       measure ? healthMap.legend(measure) : dom.notice(run.layers.length ? 'None of the layers was seen: there is no map to draw.' : 'The layers were not watched in this run; cs.watch does.'),
+      broke(run, (place) => choose(place)),
       thinned(run),
       column,
     );
@@ -142,10 +143,22 @@
     };
   }
 
+  /** Where a number first was none: from there on grey may also mean that. */
+  const broke = (run, go) =>
+    run.first
+      ? h(
+          'p',
+          { dataset: { testid: 'first' } },
+          `The first ${run.first.what} that was not finite: `,
+          h('button.link', { type: 'button', onclick: () => go({ layer: run.first.layer, step: run.columns[health.index(run.columns, run.first.step)] ?? run.first.step }) }, `${run.first.layer} at step ${format.count(run.first.step)}`),
+          '. Grey from there on: no finite number.',
+        )
+      : null;
+
   function thinned(run) {
-    const { steps, points, seen, columns } = run.counts;
+    const { looked, points, seen, columns } = run.counts;
     const said = [
-      points < steps ? `${format.count(points)} of ${format.plural(steps, 'loss', 'losses')}, the lowest and the highest of each group` : null,
+      points < looked ? `${format.count(points)} of ${format.plural(looked, 'loss', 'losses')}, the lowest and the highest of each group` : null,
       columns < seen ? `${format.count(columns)} of ${format.plural(seen, 'watched step')}` : null,
     ].filter(Boolean);
     return said.length ? h('p.quiet', { dataset: { testid: 'thinned' } }, `Drawn: ${said.join('; ')}. The saved run holds all.`) : null;
@@ -156,8 +169,7 @@
     if (chosen.step === null) return null;
     const j = run.columns.indexOf(chosen.step);
     const shown = [...measures, ...OTHERS.map(([key, name]) => ({ key, name, band: null }))].filter((m) => run.health[m.key]);
-    const losses = run.steps.loss ?? [];
-    const step = health.index(run.steps.step ?? losses.map((_, i) => i), chosen.step);
+    const step = run.steps.step.indexOf(chosen.step);
     const others = Object.entries(run.steps).filter(([name]) => name !== 'step' && name !== 'epoch');
     const cell = (m, i) => {
       const raw = run.health[m.key][i][j];
@@ -167,7 +179,7 @@
     return dom.section(
       `At step ${format.count(chosen.step)}`,
       null,
-      dom.facts(others.map(([name, values]) => [name.replaceAll('_', ' '), said(values[step])])),
+      step < 0 ? null : dom.facts(others.map(([name, values]) => [name.replaceAll('_', ' '), said(values[step])])),
       j < 0 || !shown.length
         ? null
         : h(
@@ -198,7 +210,7 @@
   /** What the loop was seen to do, and its settings. */
   const facts = (run) =>
     run.loop.length || run.settings.length || run.notes.length
-      ? dom.section('The loop', null, h('div.columns', {}, run.loop.length ? dom.facts(run.loop) : null, run.settings.length ? dom.facts(run.settings) : null), dom.notes(run.notes))
+      ? dom.section('The loop', null, run.settings.length ? dom.facts(run.settings) : null, run.loop.length ? h('details.how', {}, h('summary', {}, 'what it was seen to do'), dom.facts(run.loop)) : null, dom.notes(run.notes))
       : null;
 
   Object.assign(window.convscope.pages, { training: render });

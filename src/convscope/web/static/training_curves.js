@@ -62,11 +62,13 @@
    * @param run the run's data @param axis the shared axis @param left pixels before it @param width of the whole chart
    */
   function loss(run, axis, left, width, chosen, choose) {
-    const values = (run.steps.loss ?? []).map(health.value);
-    const steps = run.steps.step ?? values.map((_, i) => i);
+    // null: not looked at
+    const told = run.steps.loss.map((v, i) => [run.steps.step[i], health.value(v)]).filter(([, v]) => v !== null);
+    const [steps, values] = [told.map(([step]) => step), told.map(([, v]) => v)];
     const [top, bottom] = [10, HIGH - 24];
     const { y, ticks, logarithmic } = scale(finite(values), top, bottom);
-    const broken = values.findIndex((v) => !Number.isFinite(v));
+    const { broken } = run;
+    const [wall, late] = [left + axis.x(broken ?? 0), axis.x(broken ?? 0) > axis.right / 2];
     const ticked = axis.ticks(width < 500 ? 3 : 6);
     const cursor = s('line.cursor', { y1: top, y2: bottom });
     const dot = s('circle.cursor', { r: 4 });
@@ -77,7 +79,7 @@
       ticked.map((step, i) => s('text', { 'x': left + axis.x(step), 'y': HIGH - 6, 'text-anchor': axis.x(step) > axis.right - 24 ? 'end' : i && axis.x(step) > 24 ? 'middle' : 'start' }, format.count(step))),
       values.length > 40 ? null : values.map((v, i) => (Number.isFinite(v) ? s('circle.point', { cx: left + axis.x(steps[i]), cy: y(v), r: 2.5 }) : null)),
       s('path.series', { d: path(values.map((v, i) => [left + axis.x(steps[i]), Number.isFinite(v) ? y(v) : NaN])) }),
-      broken < 0 ? null : [s('line.broken', { x1: left + axis.x(steps[broken]), x2: left + axis.x(steps[broken]), y1: top, y2: bottom }), s('text.broken', { 'x': left + axis.x(steps[broken]) + (axis.x(steps[broken]) > axis.right / 2 ? -6 : 6), 'y': top + 12, 'text-anchor': axis.x(steps[broken]) > axis.right / 2 ? 'end' : 'start' }, `not finite from step ${format.count(steps[broken])}`)],
+      broken === null ? null : [s('line.broken', { x1: wall, x2: wall, y1: top, y2: bottom }), s('text.broken', { 'x': wall + (late ? -6 : 6), 'y': top + 12, 'text-anchor': late ? 'end' : 'start' }, `not finite from step ${format.count(broken)}`)],
       cursor,
       dot,
     );
