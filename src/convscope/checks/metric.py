@@ -51,29 +51,27 @@ class Metric:
             out = answer(program, e.x[:JUDGED].to(program.device))
         if not isinstance(out, Tensor):
             return
+        if out.ndim != 2 or out.shape[1] not in (1, evidence.targets.classes) or not evidence.loss.classifies:
+            return  # the outputs are no classes, one column each
         y = e.y[:JUDGED].to(out.device)
         perfect = _perfect(out, y)
-        values = [_value(metric, o, y) for o in (out, perfect)]
-        if perfect is None or not all(map(math.isfinite, values)):
-            return
-        got, best = values
-        facts: dict[str, float | str] = {"metric of the outputs": got, "metric of perfect answers": best,
+        got, best, worst = (_value(metric, o, y) for o in (out, perfect, perfect.roll(1, 1) if out.shape[1] > 1 else 1 - perfect))
+        if not all(map(math.isfinite, (got, best, worst))) or abs(best - worst) > 1 - self.slack or best < worst - self.slack:
+            return  # right answers get its best and wrong ones its worst, or it falls with what is right, as an error does
+        facts: dict[str, float | str] = {"metric of the outputs": got, "metric of perfect answers": best, "of wrong ones": worst,
                                          "accuracy of the outputs": evidence.after.value, "threshold": self.slack}  # fmt: skip
-        if best > 1 - self.slack and abs(got - evidence.after.value) <= self.slack:
-            return
         across = _value(lambda o, t: float((o.argmax(0)[: len(t)] == t[: o.shape[1]]).sum() / len(t)), out, y)
-        wrong_axis = out.ndim == 2 and out.shape[1] > 1 and (abs(across - got) < 1e-6 or best < 0.5)
-        if wrong_axis and best < 1 - self.slack:
+        if out.shape[1] > 1 and (abs(across - got) < 1e-6 or best < 0.5):
             yield Suspicion(
                 "E4", EXACT, "accuracy stays near zero although the loss falls",
                 "the metric takes its argmax over the batch, not over the classes: perfect answers get "
                 f"{best:.3g}, these outputs {got:.3g} instead of {evidence.after.value:.3g}", "take the argmax over the classes", facts,
                 code="- prediction = output.argmax(0)\n+ prediction = output.argmax(1)", disproof="perfect answers have metric 1",
                 shows=True)  # fmt: skip
-        elif best < 1 - self.slack:
+        else:
             yield Suspicion("E2", STRONG, "the metric does not say how good the network is",
-                            f"perfect answers get {best:.3g}; these outputs get {got:.3g}, their accuracy is {evidence.after.value:.3g}",
-                            "use accuracy of the classes", facts, disproof="perfect answers have the best value",
+                            f"perfect answers get {best:.3g}, wrong ones {worst:.3g}", "use accuracy of the classes", facts,
+                            disproof="right answers get its best value, wrong ones its worst",
                             shows=evidence.after.learned)  # fmt: skip
 
 

@@ -102,8 +102,22 @@ class Evidence:
 
     @functools.cached_property
     def targets(self) -> Targets:
-        """Of all examples that were read."""
-        return targets.look(self.program.examples.y)
+        """Of all examples that were read; of kind 'none' where the loss does not read them."""
+        return Targets("none") if self.objective else targets.look(self.program.examples.y)
+
+    @functools.cached_property
+    def objective(self) -> bool:
+        """Is the loss a function of the output alone? It is too where it takes targets and gives the same for others."""
+        if self.program.objective or self.y is None:
+            return True
+        if self.tensor is None or len(self.y) < 2:
+            return False
+        made = torch.rand(self.tensor.shape, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
+        o, other = made.to(self.tensor), self.y.roll(1, 0)
+        with left_alone(), torch.no_grad():
+            here, there = (float(losses.quiet(self.twin, o, y)) for y in (self.y, other))
+            far = float(losses.quiet(self.twin, o, torch.zeros_like(self.y)))
+        return math.isfinite(here) and here == there == far and not torch.equal(self.y, other)
 
     # ---- the first forward and backward pass ----------------------------------------------------------------------------
 
@@ -245,7 +259,9 @@ class Evidence:
             return Score("loss", math.nan, math.nan, math.nan, 0)
         if not isinstance(out, Tensor):
             return Score("loss", value, math.nan, math.nan, len(x))
-        return score(out, y, targets.look(y) if y is not None else self.targets, self.loss, value, self.last)
+        if self.objective:
+            return score(out, None, self.targets, self.loss, value, self.last)
+        return score(out, y, targets.look(y), self.loss, value, self.last)
 
     @functools.cached_property
     def tiny(self) -> Tiny:

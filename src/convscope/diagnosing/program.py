@@ -199,7 +199,14 @@ def rebound(function: Callable[..., Any], memo: dict[int, Any]) -> Callable[...,
         )
         made.__kwdefaults__ = function.__kwdefaults__
         return made
-    return _new(function, memo)
+    if isinstance(function, nn.Module) or not hasattr(function, "__dict__"):
+        return _new(function, memo)
+    changed = {name: new for name, v in vars(function).items() if (new := _new(v, memo)) is not v}
+    if not changed:
+        return function
+    made = copy.copy(function)  # an object that is called: a penalty that holds the model, say
+    vars(made).update(changed)
+    return made
 
 
 def _full(cell: Any) -> bool:

@@ -53,7 +53,8 @@ class Proof:
         )
         said = "confirmed" if self.confirmed else "not confirmed"
         worth = "±∞" if not math.isfinite(self.low) else f"95 % interval {self.low:+.2f} … {self.high:+.2f}"
-        return (f"{said}: {self.change}: {metric} {before:.3g} → {after:.3g} over {len(self.remedied)} seeds, {self.steps} steps each "
+        return (f"{said}: {self.change}: {metric} {before:.3g} → {after:.3g} over {len(self.remedied)} seeds, {self.steps} "
+                "steps each "
                 f"(effect {self.effect:+.2f} of the way to the best, {worth})")  # fmt: skip
 
 

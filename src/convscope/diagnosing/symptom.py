@@ -64,7 +64,7 @@ def of_program(evidence: Evidence) -> Symptom:
     if n >= 5 and float(np.ptp(trial.losses)) <= 1e-6 * abs(trial.first) and not after.learned and evidence.program.examples.batch >= len(
             evidence.program.examples):  # fmt: skip
         return Symptom("constant", f"the loss stays at {trial.first:.4g}", facts)
-    if after.metric == "loss" and (evidence.program.objective or not math.isfinite(after.share)):
+    if after.metric == "loss" and (evidence.objective or not math.isfinite(after.share)):
         return _by_loss(evidence, enough, facts)
     if after.learned and not (trial.finished and after.poor):
         return _gap(evidence, after, facts)

@@ -98,8 +98,10 @@ def findings(ranked: Sequence[Ranked], symptom: Symptom) -> tuple[Finding, ...]:
     told.sort(key=lambda f: f.severity != "error")
     if not any(f.severity == "error" for f in told):
         if symptom.alarm:
-            told.insert(0, Finding("unknown", symptom.words, evidence=symptom.evidence, cause="none of the known faults was found",
-                                   remedy="look at the advice below; watch a whole run: with convscope.watch(model, optimizer) as run",
+            told.insert(0, Finding("unknown", symptom.words, evidence=symptom.evidence, cause="none of the known faults "
+            "was found",
+                                   remedy="look at the advice below; watch a whole run: with convscope.watch(model, "
+                                          "optimizer) as run",
                                    disproof="a longer run that learns"))  # fmt: skip
         else:
             severity = "fine" if symptom.kind == "" else "unknown"
