@@ -49,7 +49,9 @@ class LabelCoding:
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
         y, o = evidence.program.examples.y, evidence.tensor
-        if y is None or o is None or evidence.program.objective or y.is_complex() or not o.ndim or not evidence.targets.finite:
+        if y is None or o is None or evidence.program.objective or not o.ndim:
+            return
+        if y.is_complex() or not evidence.targets.finite:
             return
         step = self._spacing(evidence)
         if evidence.targets.distinct == 1 and len(y) > 2 and self._classifies(evidence):
