@@ -1,4 +1,4 @@
-"""Small programs for the tests of the checks: a task that is learned in a second, odd programs, and a remedy that is tried."""
+"""Small programs for the tests of the checks: a task that is learned at once, odd programs, and a remedy that is tried."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def shares(program: Program, change: Change | None, steps: int = 200) -> tuple[f
 class Two(nn.Linear):
     """A network with two outputs."""
 
-    def forward(self, x: Tensor) -> Any:
-        out = super().forward(x)
+    def forward(self, input: Tensor) -> Any:
+        out = super().forward(input)
         return out, out
 
 
 class Refuses(nn.Linear):
     """A network that fails."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         raise ValueError("no")
 
 

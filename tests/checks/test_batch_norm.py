@@ -5,10 +5,10 @@ Mutation that turns this red: in batch_norm.py, `if batch < self.least:` → `if
 
 from __future__ import annotations
 
-from tests.checks import small
 from torch import nn
 
 from convscope.checks.batch_norm import BatchNorm
+from tests.checks import small
 
 
 def _normed(momentum: float = 0.1) -> nn.Sequential:
@@ -17,7 +17,8 @@ def _normed(momentum: float = 0.1) -> nn.Sequential:
 
 def test_batches_of_two_are_too_small() -> None:
     (one, *_) = small.found(BatchNorm(), small.made(_normed(), batch_size=2, epochs=1))
-    assert (one.fault, one.strength) == ("A11", 0.8) and one.change is not None
+    assert (one.fault, one.strength) == ("A11", 0.8)
+    assert one.change is not None
     assert one.change.apply(small.made(_normed(), batch_size=2)).examples.batch == 32
 
 
@@ -33,7 +34,8 @@ def test_statistics_that_never_move_are_exact_and_momentum_mends() -> None:
 def test_a_slow_momentum_lags() -> None:
     x, y = small.rings()
     (one,) = small.found(BatchNorm(), small.made(_normed(1e-4), data=(x * 20 + 30, y), epochs=40), 2.0)
-    assert one.strength == 0.8 and float(one.evidence["share of the start still in the statistics"]) > 0.9
+    assert one.strength == 0.8
+    assert float(one.evidence["share of the start still in the statistics"]) > 0.9
 
 
 def test_sound_batch_norm_is_left_alone() -> None:

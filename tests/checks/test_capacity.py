@@ -6,16 +6,17 @@ Mutation that turns this red: in capacity.py, `if not tight and not (fails and s
 from __future__ import annotations
 
 import torch
-from tests.checks import small
 from torch import Tensor, nn
 
 from convscope.checks.capacity import Capacity
+from tests.checks import small
 
 
 def test_a_bottleneck_is_found_and_widening_mends() -> None:
     program = small.made(small.net(nn.Linear(8, 1), nn.ReLU(), nn.Linear(1, 16), nn.ReLU(), nn.Linear(16, 3)))
     (one,) = small.found(Capacity(), program)
-    assert one.fault == "A6" and one.strength >= 0.6
+    assert one.fault == "A6"
+    assert one.strength >= 0.6
     control, changed = small.shares(program, one.change)
     assert changed > control + 0.2
 

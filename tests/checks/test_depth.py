@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 
 import torch
-from tests.checks import small
 from torch import nn
 
 from convscope.checks.depth import Depth
+from tests.checks import small
 
 
 def _deep(activation: type[nn.Module], depth: int, scale: float = 1.0) -> nn.Sequential:
@@ -27,7 +27,8 @@ def _deep(activation: type[nn.Module], depth: int, scale: float = 1.0) -> nn.Seq
 def test_deep_sigmoids_vanish_and_relu_mends() -> None:
     program = small.made(_deep(nn.Sigmoid, 8), "sgd:0.1")
     (one,) = small.found(Depth(), program)
-    assert (one.fault, one.strength) == ("A4", 0.8) and "sigmoid" in one.cause
+    assert (one.fault, one.strength) == ("A4", 0.8)
+    assert "sigmoid" in one.cause
     control, changed = small.shares(program, one.change)
     assert changed > control + 0.2
 
@@ -37,9 +38,10 @@ def test_wide_weights_explode() -> None:
     assert small.found(Depth(), program) == []
     model = _deep(nn.ReLU, 8)
     with torch.no_grad():
-        model[0].weight.mul_(1e-5)  # small before, as large behind: its relative gradient is the largest
+        model.get_parameter("0.weight").mul_(1e-5)  # small before, as large behind: its relative gradient is the largest
     (one,) = small.found(Depth(), small.made(model, "sgd:0.01"))
-    assert one.fault == "A5" and float(one.evidence["first over last relative gradient"]) > 1e3
+    assert one.fault == "A5"
+    assert float(one.evidence["first over last relative gradient"]) > 1e3
 
 
 def test_healthy_depths_are_left_alone() -> None:

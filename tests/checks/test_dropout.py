@@ -5,10 +5,10 @@ Mutation that turns this red: in dropout.py, `top >= self.single` → `top < sel
 
 from __future__ import annotations
 
-from tests.checks import small
 from torch import nn
 
 from convscope.checks.dropout import Dropout
+from tests.checks import small
 
 
 def _dropping(*rates: float) -> nn.Sequential:

@@ -6,10 +6,10 @@ Mutation that turns this red: in frozen.py, `known[n].ndim >= 2]` in `_head` →
 from __future__ import annotations
 
 import torch
-from tests.checks import small
 from torch import nn
 
 from convscope.checks.frozen import Frozen
+from tests.checks import small
 
 
 def test_a_head_that_the_optimiser_does_not_own() -> None:
@@ -28,7 +28,8 @@ def test_everything_frozen_is_a_symptom_by_itself_and_thawing_mends() -> None:
     model[2].bias.requires_grad_(True)
     program = small.made(model, optimizer)
     (one,) = small.found(Frozen(), program)
-    assert one.strength == 1.0 and one.evidence["frozen"] == 3
+    assert one.strength == 1.0
+    assert one.evidence["frozen"] == 3
     control, changed = small.shares(program, one.change)
     assert changed > control + 0.1
 
@@ -38,14 +39,16 @@ def test_a_head_that_was_replaced_later() -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     model[2] = nn.Linear(32, 3)
     (one,) = small.found(Frozen(), small.made(model, optimizer))
-    assert one.strength == 1.0 and one.evidence["foreign parameters in the optimiser"] == 2
+    assert one.strength == 1.0
+    assert one.evidence["foreign parameters in the optimiser"] == 2
 
 
 def test_a_frozen_backbone_is_a_hint_and_a_whole_training_nothing() -> None:
     model = small.net()
     model[0].requires_grad_(False)
     (one,) = small.found(Frozen(), small.made(model, torch.optim.Adam(model[2].parameters(), lr=0.01)))
-    assert one.strength == 0.3 and one.harmless
+    assert one.strength == 0.3
+    assert one.harmless
     assert small.found(Frozen(), small.made(small.net())) == []
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.checks import small
 
 from convscope.checks.hyper import Hyper
+from tests.checks import small
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,9 @@ def test_odd_settings_are_named(kind: str, options: dict[str, object], name: str
     model = small.net()
     program = small.made(model, getattr(torch.optim, kind)(model.parameters(), **options), epochs=1)
     (one,) = small.found(Hyper(), program)
-    assert one.fault == "P10" and name in one.evidence and one.change is not None
+    assert one.fault == "P10"
+    assert name in one.evidence
+    assert one.change is not None
     assert one.change.apply(program.twin()).optimizer.option(name) != options[name]
 
 

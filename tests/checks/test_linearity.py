@@ -5,10 +5,10 @@ Mutation that turns this red: in linearity.py, `affine = off <= self.slack` → 
 
 from __future__ import annotations
 
-from tests.checks import small
 from torch import nn
 
 from convscope.checks.linearity import Linearity
+from tests.checks import small
 
 
 def test_a_stack_of_linear_layers_is_affine_and_relu_mends_it() -> None:
@@ -23,7 +23,8 @@ def test_a_stack_of_linear_layers_is_affine_and_relu_mends_it() -> None:
 def test_one_linear_pair_in_a_network_that_is_not_affine_is_a_hint() -> None:
     program = small.made(small.net(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 8), nn.Linear(8, 3)))
     (one,) = small.found(Linearity(), program)
-    assert one.strength == 0.3 and one.harmless
+    assert one.strength == 0.3
+    assert one.harmless
 
 
 def test_batch_norm_between_is_still_affine() -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.checks import small
 from torch import Tensor, nn
 
 from convscope.checks.penalty import Penalty
 from convscope.diagnosing.evidence import Evidence
+from tests.checks import small
 
 
 def _penalised(model: nn.Module, strength: float) -> Any:
@@ -38,6 +38,7 @@ def test_the_ratio_is_that_of_the_gradients() -> None:
     program = small.made(model, loss=_penalised(model, 0.5), epochs=1)
     evidence = Evidence(program)
     (one,) = Penalty()(evidence)
+    assert evidence.y is not None
     by_hand = torch.autograd.grad(F.cross_entropy(model(evidence.x), evidence.y), list(model.parameters()))
     data = sum(float(g.square().sum()) for g in by_hand) ** 0.5
     theta = sum(float(p.detach().square().sum()) for p in model.parameters()) ** 0.5  # the penalty's gradient is 2 · 0.5 · θ
@@ -49,7 +50,8 @@ def test_weight_decay_too() -> None:
     program = small.made(model, torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=1.0))
     (one,) = small.found(Penalty(), program)
     control, changed = small.shares(program, one.change, 600)
-    assert one.where == "optimizer" and changed > control
+    assert one.where == "optimizer"
+    assert changed > control
     decoupled = small.made(model, torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.5))
     assert [s.fault for s in small.found(Penalty(), decoupled)] == ["P8"]
 

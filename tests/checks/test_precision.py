@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.checks import small
 from torch import nn
 
 from convscope.checks.precision import Precision, zero_share
 from convscope.diagnosing.evidence import Evidence
+from tests.checks import small
 
 
 def test_adam_in_float16_divides_by_zero_and_float32_mends() -> None:
     x, y = small.rings()
     program = small.made(small.net().half(), "adam:0.01", (x.half(), y))
     (one,) = small.found(Precision(), program)
-    assert (one.fault, one.strength) == ("P12", 0.8) and "eps" in one.cause
+    assert (one.fault, one.strength) == ("P12", 0.8)
+    assert "eps" in one.cause
     _, changed = small.shares(program, one.change)
     assert changed > 0.3
 
@@ -29,7 +30,8 @@ def test_small_gradients_are_lost() -> None:
         small.net().half(), "sgd:0.1", (x.half(), y), loss=lambda o, t: 1e-6 * nn.functional.cross_entropy(o, t)
     )
     (one,) = small.found(Precision(), scaled)
-    assert one.strength == 0.8 and float(one.evidence["gradients that are 0 in float16"]) > 0.3
+    assert one.strength == 0.8
+    assert float(one.evidence["gradients that are 0 in float16"]) > 0.3
     share = zero_share(scaled.twin(), Evidence(scaled))
     assert share == pytest.approx(float(one.evidence["gradients that are 0 in float16"]))
 

@@ -5,10 +5,10 @@ Mutation that turns this red: in symmetry.py, `weighted(evidence)[:-1]` → `wei
 
 from __future__ import annotations
 
-from tests.checks import small
 from torch import nn
 
 from convscope.checks.symmetry import Symmetry
+from tests.checks import small
 
 
 def _constant(model: nn.Module, value: float) -> nn.Module:
@@ -32,7 +32,7 @@ def test_dropout_does_not_hide_it() -> None:
 
 def test_a_last_layer_of_zeros_is_sound() -> None:
     model = small.net()
-    nn.init.zeros_(model[2].weight)
+    nn.init.zeros_(model.get_parameter("2.weight"))
     assert small.found(Symmetry(), small.made(model)) == []
     assert small.found(Symmetry(), small.made(small.net())) == []
     assert small.found(Symmetry(), small.made(_constant(nn.Linear(8, 3), 0.0))) == []

@@ -6,15 +6,15 @@ Mutation that turns this red: in units.py, `(flat == 0).all(0)` → `(flat == 1)
 from __future__ import annotations
 
 import torch
-from tests.checks import small
 from torch import nn
 
 from convscope.checks.units import Units
+from tests.checks import small
 
 
 def test_a_dead_layer_is_exact_and_waking_it_mends() -> None:
     model = small.net()
-    nn.init.constant_(model[0].bias, -50.0)
+    nn.init.constant_(model.get_parameter("0.bias"), -50.0)
     program = small.made(model, epochs=2)
     (one,) = small.found(Units(), program)
     assert (one.fault, one.strength, one.shows, one.evidence["dead at the begin"]) == ("A2", 1.0, True, 1.0)
@@ -26,13 +26,14 @@ def test_units_that_die_in_training_are_seen() -> None:
     x, y = small.rings()
     program = small.made(small.net(), "sgd:500", (x + 2, y), epochs=3)
     faults = {s.fault: s for s in small.found(Units(), program)}
-    assert faults["A2"].evidence["dead at the begin"] < 0.5 <= faults["A2"].evidence["dead after the trial"]
+    numbers = faults["A2"].evidence
+    assert float(numbers["dead at the begin"]) < 0.5 <= float(numbers["dead after the trial"])
 
 
 def test_saturated_units_are_seen_and_mended() -> None:
     model = small.net(nn.Linear(8, 32), nn.Sigmoid(), nn.Linear(32, 3))
     with torch.no_grad():
-        model[0].weight.mul_(200)
+        model.get_parameter("0.weight").mul_(200)
     program = small.made(model)
     (one,) = small.found(Units(), program)
     assert (one.fault, one.strength) == ("A3", 0.8)

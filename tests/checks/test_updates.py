@@ -5,16 +5,17 @@ Mutation that turns this red: in updates.py, `if won <= self.gain and` → `if w
 
 from __future__ import annotations
 
-from tests.checks import small
 from torch import nn
 
 from convscope.checks.updates import Updates
+from tests.checks import small
 
 
 def test_too_few_updates_are_found_and_more_mend() -> None:
     program = small.made(small.net(), "adam:0.005", epochs=2, batch_size=32)
     (one,) = small.found(Updates(), program, 2.0)
-    assert (one.fault, one.strength) == ("P11", 0.8) and one.evidence["updates"] == 16
+    assert (one.fault, one.strength) == ("P11", 0.8)
+    assert one.evidence["updates"] == 16
     control, changed = small.shares(program, one.change, 400)
     assert changed > control + 0.2
 

@@ -1,4 +1,4 @@
-"""Where in the user's network? The calls that have weights, their weights by unit, and how a place and a line are written."""
+"""Where in the user's network? Calls that have weights, these weights by unit, and how a place and a line are written."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def line(call: Call, new: str, keep: bool = False) -> str:
 
 
 def again(
-    program: Program, x: Tensor, training: bool = False, rules: dict[str, Rule] | None = None
+    program: Program, x: Tensor, training: bool = False, rules: dict[str, Rule] | None = None, seed: int = 0
 ) -> tuple[Any, Recorder] | None:
-    """Output and calls of another forward pass, without gradient; None where it raises. Weights and statistics stay as they are."""
+    """Output and calls of another forward pass, without gradient; None where it raises. Statistics stay as they are."""
     buffers = {n: b.detach().clone() for n, b in program.model.named_buffers()}
     recorder = Recorder(program.model, (x,))
     with left_alone(program.model), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program.model.train(training)
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         try:
             with replacing({**program.rules, **(rules or {})}), recorder:
                 out = program.model(x)

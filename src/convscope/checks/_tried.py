@@ -1,4 +1,4 @@
-"""A short training that is otherwise changed, compared with the trial batch by batch: the same seed gives both the same ones."""
+"""A short training that is otherwise changed, compared with the trial batch by batch: the same seed, the same ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convscope.diagnosing.suspicion import Change
 from convscope.diagnosing.trial import Trial, output_of, train
 
 SECONDS = 0.3  # for one of them
-ERRORS = 3.0  # standard errors from which a difference is no chance
+ERRORS = 2.0  # standard errors from which a difference is no chance
 
 
 def tried(evidence: Evidence, change: Change) -> Trial | None:
@@ -28,9 +28,10 @@ def tried(evidence: Evidence, change: Change) -> Trial | None:
 
 
 def won(evidence: Evidence, other: Trial) -> float:
-    """How far the other's loss lies under the trial's on the same batches, as a share of the way from the start to the floor.
+    """How far the other's loss lies under the trial's on the same batches, as a share of the whole way to the floor.
 
-    The mean over the second half of the steps that both took; 0 where it is within chance. A training that broke has won nothing.
+    The mean over the second half of the steps that both took; 0 where it is within chance. A training that broke has won
+    nothing.
     """
     trial = evidence.trial
     if other.broke is not None:
@@ -53,7 +54,7 @@ def way(evidence: Evidence) -> float:
 
 
 def progress(evidence: Evidence, trial: Trial) -> float:
-    """The share of the way from the constant answer's loss (the first loss, where that is unknown) to the floor; 0 if it broke."""
+    """The share of the way from the constant answer's loss (or the first, if unknown) to the floor; 0 if it broke."""
     if trial.broke is not None or not len(trial.losses):
         return 0.0
     floor = evidence.loss.floor if math.isfinite(evidence.loss.floor) else min(0.0, float(np.nanmin(trial.losses)))
@@ -62,7 +63,7 @@ def progress(evidence: Evidence, trial: Trial) -> float:
 
 
 def first_step(evidence: Evidence) -> float:
-    """The loss of the batch after the optimiser's first update, over that before; infinite where it is not finite, NaN unknown."""
+    """The batch's loss after the optimiser's first update, over that before; infinite if not finite, NaN if unknown."""
     program = evidence.program.twin()
     with left_alone(), warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
@@ -87,3 +88,18 @@ def first_step(evidence: Evidence) -> float:
     if not math.isfinite(found[0]) or found[0] <= 0:
         return math.nan
     return found[1] / found[0] if math.isfinite(found[1]) else math.inf
+
+
+def silent(evidence: Evidence) -> bool:
+    """Is it the gradient that is too small, and not the rate?"""
+    norms = [g for g in evidence.gradients.values() if g is not None]
+    return not norms or max(norms) < 1e-6
+
+
+def wild(evidence: Evidence) -> bool:
+    """Inputs or targets so large that every rate is too high: then these come first."""
+    x = evidence.x.float()
+    x = x[torch.isfinite(x)]
+    large = x.numel() > 1 and evidence.x.is_floating_point() and float(x.square().mean().sqrt()) > 10
+    t = evidence.targets
+    return large or (t.kind == "values" and max(abs(t.mean), t.std) > 10)

@@ -28,9 +28,10 @@ from convscope.fields import param, validate
 class BatchNorm:
     """Does batch norm get enough examples, the right axis, and statistics that keep up?
 
-    Measured: examples a batch; the score of the same examples after the trial in training and in evaluation mode (shares of the
-    way to perfect); (1 − m)ⁿ over the n updates of the training, m the momentum as torch counts it (Keras: 1 − momentum).
-    Misleads: a trial that is shorter than the training lags more than it: then only the momentum speaks. Dropout also parts the modes.
+    Measured: examples a batch; the score of the same examples after the trial in training and in evaluation mode (shares of
+    the way to perfect); (1 − m)ⁿ over the n updates of the training, m the momentum as torch counts it (Keras: 1 −
+    momentum). Misleads: a trial that is shorter than the training lags more than it: then only the momentum speaks. Dropout
+    also parts the modes.
     Errors: none. Source: Ioffe & Szegedy 2015, "Batch normalization"; Wu & He 2018, "Group normalization".
 
     >>> import torch

@@ -1,13 +1,14 @@
 """A6, too small for the task.
 
-    ten examples by heart: any network that is wide enough can (Zhang et al. 2017); a hidden layer of 1 or 2 units cannot pass
-    on more than 1 or 2 numbers of each example, whatever stands behind it
+    ten examples by heart: any network that is wide enough can (Zhang et al. 2017); a hidden layer of 1 or 2 units cannot
+    pass on more than 1 or 2 numbers of each example, whatever stands behind it
 
 Zhang et al. 2017, "Understanding deep learning requires rethinking generalization"; Baum & Haussler 1989.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +25,6 @@ from convscope.diagnosing.keras_program import KerasModule
 from convscope.diagnosing.program import Program
 from convscope.diagnosing.suspicion import HINT, LIKELY, STRONG, Change, Suspicion
 from convscope.fields import param, validate
-import itertools
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Capacity:
     """Is a hidden layer too narrow for the task?
 
     Measured: the smallest number of units of a hidden layer on the way to the output, and the score (share of the way to
-    perfect) on ten examples, at the best of five rates. Misleads: a bottleneck on purpose (an autoencoder's code) is narrow and sound; a
-    network that cannot learn ten examples for another reason is not too small: this is then the weaker finding.
+    perfect) on ten examples, at the best of five rates. Misleads: a bottleneck on purpose (an autoencoder's code) is narrow
+    and sound; a network that cannot learn ten examples for another reason is not too small: this is then the weaker finding.
     Errors: none. Source: Zhang et al. 2017, "Understanding deep learning requires rethinking generalization".
 
     >>> from convscope.diagnosing import given
@@ -69,8 +69,7 @@ class Capacity:
             "A6",
             (STRONG if fails else LIKELY) if tight else LIKELY if tiny.share < 0.3 else HINT,
             "the score stays low, even on ten examples" if fails else "the score stays low",
-            f"{place(call)} has {units} unit{'s' if units > 1 else ''}: no more than {units} number{'s' if units > 1 else ''} "
-            f"of each example's {inputs} pass it",
+            f"{place(call)} has {units} unit{'s' if units > 1 else ''}: of each example's {inputs} numbers no more pass it",
             f"widen the hidden layers to {self.width} units or more",
             {
                 "units of the narrowest hidden layer": float(units),
@@ -97,7 +96,7 @@ class Capacity:
         return found
 
     def _widened(self, evidence: Evidence) -> Change | None:
-        """Wider hidden layers: of a chain of `nn.Linear`, or of a Keras model by its configuration. None where it is neither."""
+        """Wider hidden layers, of a chain of `nn.Linear` or of a Keras model; None where it is neither."""
         if isinstance(evidence.program.model, KerasModule):
             ours = hasattr(evidence.program.loss, "inner")
             change = rewritten(self._keras, f"at least {self.width} units a layer")
@@ -132,10 +131,10 @@ class Capacity:
             old = cast("nn.Linear", program.model.get_submodule(path))
             fan_in = old.in_features if i == 0 else max(self.width, old.in_features)
             out = old.out_features if i == len(paths) - 1 else max(self.width, old.out_features)
-            new = nn.utils.skip_init(nn.Linear, fan_in, out, bias=old.bias is not None)
+            new = cast("nn.Linear", nn.utils.skip_init(nn.Linear, fan_in, out, bias=old.bias is not None))
             with torch.no_grad():
                 new.weight.copy_(torch.randn(out, fan_in, generator=generator) * math.sqrt(2 / fan_in))
-                if old.bias is not None:
+                if new.bias is not None:
                     new.bias.zero_()
             parent, _, leaf = path.rpartition(".")
             setattr(program.model.get_submodule(parent) if parent else program.model, leaf, new)

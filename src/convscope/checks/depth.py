@@ -28,8 +28,9 @@ class Depth:
     """Does the gradient vanish, or grow, on its way back through the layers?
 
     Formula: (‖∂L/∂W₁‖/‖W₁‖) / (‖∂L/∂W_L‖/‖W_L‖), a ratio without unit, on the batch (B, …) at the begin; beside it the
-    standard deviation of each layer's values. Three layers with weights or more. Misleads: an optimiser that divides by the gradient's
-    size (Adam) bears more of it than SGD; behind a norm the ratio says less. Gradients that are 0 throughout are other faults.
+    standard deviation of each layer's values. Three layers with weights or more. Misleads: an optimiser that divides by the
+    gradient's size (Adam) bears more of it than SGD; behind a norm the ratio says less. Gradients that are 0 throughout are
+    other faults.
     Errors: none. Source: Glorot & Bengio 2010; Bengio et al. 1994.
 
     >>> from convscope.diagnosing import given

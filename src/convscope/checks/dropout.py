@@ -26,8 +26,8 @@ class Dropout:
     """Does dropout leave enough of the signal to learn from?
 
     Formula: Π (1 − p) over all dropout layers in training, from 0 to 1; and the way to the floor that the same steps win
-    without dropout (its training loss is lower anyway: a little is no sign). Misleads: strong dropout on a network that scores well is a
-    choice. p is read off the calls, so it is the share dropped, not kept.
+    without dropout (its training loss is lower anyway: a little is no sign). Misleads: strong dropout on a network that
+    scores well is a choice. p is read off the calls, so it is the share dropped, not kept.
     Errors: none. Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting".
 
     >>> import torch

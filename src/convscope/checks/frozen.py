@@ -8,7 +8,7 @@ learning systems" (missing or wrong parameters handed to the optimiser).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,9 +27,9 @@ STATISTICS = ("moving_mean", "moving_variance", "running_mean", "running_var", "
 class Frozen:
     """Does every parameter that should move belong to the optimiser, and ask for a gradient?
 
-    Counted: parameters that are frozen (`requires_grad=False`), that the optimiser does not own, and that the optimiser holds
-    but the model does not. The weights of the last layer must be among those that move; a frozen rest is fine-tuning, and
-    only a hint. Misleads where the last layer is fixed on purpose (random features read backwards, a fixed classifier).
+    Counted: parameters that are frozen (`requires_grad=False`), that the optimiser does not own, and that the optimiser
+    holds but the model does not. The weights of the last layer must be among those that move; a frozen rest is fine-tuning,
+    and only a hint. Misleads where the last layer is fixed on purpose (random features read backwards, a fixed classifier).
     Errors: none. Source: Humbatova et al. 2020, "Taxonomy of real faults in deep learning systems".
 
     >>> import torch
@@ -76,7 +76,7 @@ class Frozen:
             EXACT if bad else STRONG if foreign else HINT,
             "the loss is flat, or soon stops falling",
             cause + ("; nothing moves at all" if nothing else "; the last layer is among them" if stuck else ""),
-            "build the optimiser after the model is complete, from all parameters that should train, and unfreeze the last layer",
+            "build the optimiser after the model is complete, from all that should train; unfreeze the last layer",
             {
                 "frozen": float(len(frozen)),
                 "unknown to the optimiser": float(len(unknown)),
@@ -92,7 +92,7 @@ class Frozen:
             shows=nothing,
         )
 
-    def _head(self, evidence: Evidence, known: dict[str, Tensor]) -> list[str]:
+    def _head(self, evidence: Evidence, known: Mapping[str, Tensor]) -> list[str]:
         """The weights of the last layer; of the last module with parameters where the forward pass was not seen."""
         layers = weighted(evidence)
         names = [n for n in (layers[-1].parameters if layers else ()) if n in known]
@@ -115,5 +115,5 @@ def _code(framework: str, still: list[str], frozen: list[str]) -> str:
     if framework == "keras":
         return "- layer.trainable = False\n+ layer.trainable = True  # before compile()"
     if still and still[0] in frozen:
-        return f"- {still[0]}: requires_grad=False\n+ model.get_parameter({still[0]!r}).requires_grad_(True)  # before the optimiser is built"
-    return "- optimizer = …(some of the parameters)\n+ optimizer = …(model.parameters(), …)  # after the last change of the model"
+        return f"- {still[0]}: requires_grad=False\n+ model.get_parameter({still[0]!r}).requires_grad_(True)"
+    return "- optimizer = …(some of the parameters)\n+ optimizer = …(model.parameters(), …)  # when the model is complete"

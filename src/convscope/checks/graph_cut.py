@@ -45,16 +45,17 @@ STEPS = (
 class GraphCut:
     """Does the gradient reach every parameter that the forward pass used?
 
-    Looked at: ∂L/∂θ for each θ that asks for one and was read on the way to the output (B, …); it must exist. Misleads: a backbone
-    under `no_grad` or behind `detach` is a common, sound way to fine-tune: then the head gets its gradient, and the score
-    tells whether that is enough. Parameters of branches that the output does not use are not counted.
+    Looked at: ∂L/∂θ for each θ that asks for one and was read on the way to the output (B, …); it must exist. Misleads: a
+    backbone under `no_grad` or behind `detach` is a common, sound way to fine-tune: then the head gets its gradient, and
+    the score tells whether that is enough. Parameters of branches that the output does not use are not counted.
     Errors: none. Source: Paszke et al. 2019, "PyTorch".
 
     >>> from convscope.diagnosing import given
     >>> class Cut(torch.nn.Sequential):
     ...     def forward(self, x): return self[1](self[0](x).detach())
     >>> net = Cut(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2))
-    >>> [s.fault for s in GraphCut()(Evidence(given.program(net, (torch.randn(16, 4), torch.arange(16) % 2), "cross-entropy")))]
+    >>> data = (torch.randn(16, 4), torch.arange(16) % 2)
+    >>> [s.fault for s in GraphCut()(Evidence(given.program(net, data, "cross-entropy")))]
     ['P7']
     """
 
@@ -92,9 +93,7 @@ class GraphCut:
         why = (
             f"the graph ends at {place(at)}: {at.op} passes no gradient back"
             if at is not None
-            else (
-                "the value that the loss reads has no graph: it was computed under no_grad, or copied through NumPy, .item(), .data or a list"
-            )
+            else ("what the loss reads has no graph: no_grad, or a copy through NumPy, .item(), .data or a list")
         )
         alive = _alive(evidence, at)
         return Suspicion(
@@ -102,7 +101,7 @@ class GraphCut:
             EXACT if whole or at is None or at.op in CUTS else STRONG,
             "the loss is flat: nothing gets a gradient" if whole else "only the last layers learn",
             f"{len(lost)} of {len(asking)} parameters were used and get no gradient; {why}",
-            "compute the loss from the tensors themselves: leave out detach, no_grad, .item(), NumPy and rounding on the way",
+            "compute the loss from the tensors themselves: no detach, no_grad, .item(), NumPy or rounding on the way",
             {"parameters without gradient": float(len(lost)), "parameters": float(len(asking)), "threshold": self.share},
             place(at) if at is not None else lost[0],
             line(at, f"# without {at.op}: the gradient goes back through it")
@@ -115,7 +114,7 @@ class GraphCut:
 
 
 def _aside(evidence: Evidence, name: str) -> bool:
-    """Is the parameter used only by calls from which no recorded way leads on to the output, with no cut there: an unused branch?"""
+    """Is it used only by calls from which no way leads on to the output, without a cut: an unused branch?"""
     mine = [i for i, c in enumerate(evidence.calls) if name in c.parameters]
     followed, todo = set[int](), list(mine)
     while todo:

@@ -2,13 +2,14 @@
 
     Adam: Δθ = −η m̂ / (√v̂ + ε):  ε ≫ |g| makes it a tiny SGD;  ε ≪ 1e-10 lets a vanished gradient make steps of full length
 
-Usual: β₁ 0.9, β₂ 0.999, ε 1e-8 (Kingma & Ba 2015, "Adam"), momentum 0.9 (Sutskever et al. 2013). β₁ < √β₂ is what its proof of
-convergence asks for (Reddi et al. 2018, "On the convergence of Adam and beyond").
+Usual: β₁ 0.9, β₂ 0.999, ε 1e-8 (Kingma & Ba 2015, "Adam"), momentum 0.9 (Sutskever et al. 2013). β₁ < √β₂ is what its proof
+of convergence asks for (Reddi et al. 2018, "On the convergence of Adam and beyond").
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,15 +24,17 @@ from convscope.fields import param, validate
 class Hyper:
     """Are the optimiser's other settings (eps, betas, momentum, alpha) within what is usual?
 
-    Compared with bounds that are wide: ε in [1e-12, 0.1] (Adam and its kin), β₁ at most 0.99 and under √β₂, β₂ from 0.5, momentum
-    under 0.995, RMSprop's α in [0.5, 1). No unit. Misleads: an odd value need not hurt: whether it does is for the counterfactual to say.
+    Compared with bounds that are wide: ε in [1e-12, 0.1] (Adam and its kin), β₁ at most 0.99 and under √β₂, β₂ from 0.5,
+    momentum under 0.995, RMSprop's α in [0.5, 1). No unit. Misleads: an odd value need not hurt: whether it does is for the
+    counterfactual to say.
     Errors: none. Source: Kingma & Ba 2015, "Adam"; Reddi et al. 2018; Sutskever et al. 2013.
 
     >>> import torch
     >>> from convscope.diagnosing import given
     >>> net = torch.nn.Linear(4, 2)
     >>> optimizer = torch.optim.Adam(net.parameters(), eps=1e-20)
-    >>> [s.fault for s in Hyper()(Evidence(given.program(net, (torch.randn(16, 4), torch.arange(16) % 2), "cross-entropy", optimizer)))]
+    >>> data = (torch.randn(16, 4), torch.arange(16) % 2)
+    >>> [s.fault for s in Hyper()(Evidence(given.program(net, data, "cross-entropy", optimizer)))]
     ['P10']
     """
 
@@ -64,8 +67,8 @@ class Hyper:
     def _odd(self, evidence: Evidence) -> Iterator[tuple[str, Any, str, float, str]]:
         recipe = evidence.program.optimizer
         adaptive = recipe.kind.__name__ in ("Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop")
-        eps, betas = recipe.option("eps", None), recipe.option("betas", None)
-        alpha, momentum = recipe.option("alpha", None), recipe.option("momentum", 0.0)
+        eps, betas = recipe.option("eps", math.nan), recipe.option("betas")
+        alpha, momentum = recipe.option("alpha", 0.99), recipe.option("momentum", 0.0)
         if adaptive and isinstance(eps, (int, float)):
             if eps < self.least:
                 why = f"eps={eps:g} under √v: where a gradient has nearly vanished, it is still made a step of full length"
@@ -76,7 +79,8 @@ class Hyper:
         if isinstance(betas, (tuple, list)) and len(betas) == 2:
             first, second = float(betas[0]), float(betas[1])
             if first > 0.99 or second < 0.5 or first > max(second, 0.0) ** 0.5:
-                why = f"betas={betas}: β₁ must stay under √β₂ = {max(second, 0.0) ** 0.5:.3g}, or steps do not shrink where the gradient turns"
+                root = max(second, 0.0) ** 0.5
+                why = f"betas={betas}: with β₁ over √β₂ = {root:.3g} steps do not shrink where the gradient turns"
                 yield "betas", tuple(betas), "β₁ ≤ 0.99, β₁ < √β₂, β₂ ≥ 0.5", LIKELY, why
         if isinstance(momentum, (int, float)) and momentum > self.momentum:
             yield (

@@ -47,8 +47,8 @@ class Linearity:
     """Is there a non-linearity between the layers?
 
     f is the network in evaluation mode, up to its last layer with weights; a, b are inputs of the batch, (B, …), at three
-    times their size. Formula: max |f(a+b) − f(a) − f(b) + f(0)| / max |f(a)|, a ratio without unit. Misleads: it is a fault only where
-    more than a linear map is wanted: a linear autoencoder or a low-rank layer is affine on purpose.
+    times their size. Formula: max |f(a+b) − f(a) − f(b) + f(0)| / max |f(a)|, a ratio without unit. Misleads: it is a fault
+    only where more than a linear map is wanted: a linear autoencoder or a low-rank layer is affine on purpose.
     Two layers in sequence with nothing between, in a network that is not affine as a whole, are a hint.
     Errors: none. Source: Goodfellow et al. 2016, "Deep Learning", section 6.1.
 
@@ -81,7 +81,7 @@ class Linearity:
             "A1",
             EXACT if affine else HINT,
             "the network fits no more than a straight line would" if affine else "some layers add nothing",
-            f"{many} layers with weights follow one another with nothing non-linear between: together they are one linear layer",
+            f"{many} layers with weights have nothing non-linear between them: together they are one linear layer",
             "put a non-linearity (ReLU) behind every hidden layer",
             {"deviation from superposition": off, "threshold": self.slack, "layers in sequence": float(many)},
             where,

@@ -26,9 +26,9 @@ from convscope.fields import param, validate
 class MissingNorm:
     """Would a deep chain of convolutions need normalisation?
 
-    Counted: convolutions in a network without any norm and without skip connections (additions of two calls), whose trial has
-    not learned. No unit. Misleads: it is a suspicion from the shape alone: whether norms help is for the counterfactual to say. Plain
-    networks of this depth do train with fine initial weights and a fine rate (VGG).
+    Counted: convolutions in a network without any norm and without skip connections (additions of two calls), whose trial
+    has not learned. No unit. Misleads: it is a suspicion from the shape alone: whether norms help is for the counterfactual
+    to say. Plain networks of this depth do train with fine initial weights and a fine rate (VGG).
     Errors: none. Source: Ioffe & Szegedy 2015, "Batch normalization".
 
     >>> import torch

@@ -29,15 +29,16 @@ from convscope.fields import param, validate
 class Penalty:
     """Does a penalty on the weights (in the loss, or as weight decay) pull harder than the data do?
 
-    Formula: ‖∂penalty/∂θ + λθ‖ / ‖∂data/∂θ‖ at the begin, over all parameters, without unit, on the batch (B, …). Decoupled decay
-    (AdamW) is measured by what it takes of a weight in a hundred steps. Misleads: near a minimum the data's gradient is small and any
-    penalty rules: the figure is for the begin. A strong penalty on a network that scores well is a choice.
+    Formula: ‖∂penalty/∂θ + λθ‖ / ‖∂data/∂θ‖ at the begin, over all parameters, without unit, on the batch (B, …). Decoupled
+    decay (AdamW) is measured by what it takes of a weight in a hundred steps. Misleads: near a minimum the data's gradient
+    is small and any penalty rules: the figure is for the begin. A strong penalty on a network that scores well is a choice.
     Errors: none. Source: Krogh & Hertz 1992; Loshchilov & Hutter 2019.
 
     >>> from convscope.diagnosing import given
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
     >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=5.0)
-    >>> [s.fault for s in Penalty()(Evidence(given.program(net, (torch.randn(16, 4), torch.arange(16) % 2), "cross-entropy", optimizer)))]
+    >>> data = (torch.randn(16, 4), torch.arange(16) % 2)
+    >>> [s.fault for s in Penalty()(Evidence(given.program(net, data, "cross-entropy", optimizer)))]
     ['P8']
     """
 

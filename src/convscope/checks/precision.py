@@ -30,7 +30,8 @@ class Precision:
     """Do gradients, or the optimiser's small numbers, vanish in half precision?
 
     Formula: share of the gradients' elements that are exactly 0, against the same in float32; from 0 to 1. float16 only:
-    bfloat16 has float32's range. Misleads where most gradients are 0 for another reason (dead units): then both shares are high.
+    bfloat16 has float32's range. Misleads where most gradients are 0 for another reason (dead units): then both shares are
+    high.
     Errors: none. Source: Micikevicius et al. 2018, "Mixed precision training".
 
     >>> from convscope.diagnosing import given
@@ -54,7 +55,7 @@ class Precision:
         lost = zero_share(evidence.program.twin(), evidence)
         full = zero_share(_single(evidence.program.twin()), evidence)
         gone = lost - full if lost is not None and full is not None else 0.0
-        eps = evidence.program.optimizer.option("eps", None)
+        eps = evidence.program.optimizer.option("eps")
         no_eps = bool(half) and isinstance(eps, float) and 0 < eps < SMALLEST / 2
         strength = STRONG if gone > self.zeros or no_eps else LIKELY if half else HINT
         yield Suspicion(

@@ -2,8 +2,8 @@
 
     η(t)/max η < 1e-3 for half of the training or more: what is left of it moves nothing
 
-ExponentialLR(γ) stepped once a batch gives γ^(batches): 0.8 a batch is 1e-6 after 62 of them. Loshchilov & Hutter 2017, "SGDR"
-(a cosine is under 1e-3 for the last 2 % only).
+ExponentialLR(γ) stepped once a batch gives γ^(batches): 0.8 a batch is 1e-6 after 62 of them. Loshchilov & Hutter 2017,
+"SGDR" (a cosine is under 1e-3 for the last 2 % only).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Schedule:
                 "scheduler",
                 "- for x, y in loader: …; scheduler.step()\n+ for x, y in loader: …\n+ scheduler.step()  # once an epoch"
                 if unit == "step"
-                else "- scheduler.step()  # falls to nothing within a few epochs\n+ # a constant rate, or a gentler schedule",
+                else "- scheduler.step()  # falls to nothing within a few epochs\n+ # constant, or gentler",
                 "with a constant rate the loss stops at the same value",
                 rewritten(lambda program: replace(program, rates=()), "a constant rate"),
             )

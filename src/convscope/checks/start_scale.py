@@ -28,8 +28,9 @@ class StartScale:
     """Are the initial weights as large as their fan-in asks for?
 
     Formula: gain = std(W)·√fan_in for W (units, fan-in); and the loss at the begin over that of the best constant answer;
-    both ratios without unit. Misleads: behind a norm the scale of the weights is divided out, and a wide start costs little: then it is a
-    hint. Pretrained weights may be anything. Inputs that are not scaled raise the first loss too, but not the gain.
+    both ratios without unit. Misleads: behind a norm the scale of the weights is divided out, and a wide start costs
+    little: then it is a hint. Pretrained weights may be anything. Inputs that are not scaled raise the first loss too, but
+    not the gain.
     Errors: none. Source: He et al. 2015, "Delving deep into rectifiers".
 
     >>> import torch
@@ -109,8 +110,8 @@ class StartScale:
             "the loss begins far above that of a constant answer"
             if wide
             else "the output hardly depends on the input at the begin",
-            f"the weights of {len(bad)} of {len(every)} layers are too {'large' if wide else 'small'}: with std(W)·√fan_in = "
-            f"{gain:.2g} at {call.name} every such layer {'blows up' if wide else 'shrinks'} the spread of its values",
+            f"the weights of {len(bad)} of {len(every)} layers are too {'large' if wide else 'small'}: std(W)·√fan_in = "
+            f"{gain:.2g} at {call.name}, and every such layer {'blows up' if wide else 'shrinks'} the spread of its values",
             "draw the weights with a standard deviation of √(2 / fan-in) (He), or 1/√fan-in for tanh",
             {**numbers, "layers": float(len(bad)), "of them behind which a norm stands": float(normed)},
             place(call),

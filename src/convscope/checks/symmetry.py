@@ -36,7 +36,8 @@ class Symmetry:
     >>> from convscope.diagnosing import given
     >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
     >>> for p in net.parameters(): _ = torch.nn.init.constant_(p, 0.01)
-    >>> [s.fault for s in Symmetry()(Evidence(given.program(net, (torch.randn(16, 4), torch.arange(16) % 2), "cross-entropy")))]
+    >>> data = (torch.randn(16, 4), torch.arange(16) % 2)
+    >>> [s.fault for s in Symmetry()(Evidence(given.program(net, data, "cross-entropy")))]
     ['A7']
     """
 

@@ -84,8 +84,7 @@ class Units:
             "A2",
             LIKELY if begin < self.dead else strength,  # what dies in training has a cause before it
             "the output is the same for every input" if whole else "most units of a layer never answer",
-            f"{max(begin, end):.0%} of the units of {place(first)} give zero for every example: their gradient is exactly 0, "
-            "so no step can wake them",
+            f"{max(begin, end):.0%} of the units of {place(first)} give 0 for every example: no gradient, no waking",
             "draw the weights anew with biases 0, lower the rate, or take LeakyReLU",
             {"dead at the begin": begin, "dead after the trial": end, "threshold": self.dead},
             place(first),
@@ -107,8 +106,8 @@ class Units:
             "A3",
             strength,
             "learning is slow: a layer hardly passes a gradient",
-            f"{max(begin, end):.0%} of the values of {place(first)} lie where the {first.op} is flat (derivative under 0.01): "
-            f"what it is given spreads over ±{float(source.abs().quantile(0.9) if source.numel() < 1e6 else source.abs().mean()):.2g}",
+            f"{max(begin, end):.0%} of the values of {place(first)} lie where {first.op} is flat (derivative < 0.01): "
+            f"it is given values of ±{float(source.abs().mean()):.2g}",
             "scale the inputs and the initial weights so that a unit gets values of about 1, or take ReLU",
             {"saturated at the begin": begin, "saturated after the trial": end, "threshold": self.saturated},
             place(first),

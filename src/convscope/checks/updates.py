@@ -24,9 +24,9 @@ from convscope.fields import param, validate
 class Updates:
     """Does training end while the loss still falls?
 
-    Measured: updates (epochs · batches), the fall of the loss over the last quarter of them relative to its whole fall, and the
-    way to the floor that `more` times the epochs win; shares without unit. Needs the number of epochs, and a trial that got as
-    far as the user's training does. A curve that falls for ever (a log-likelihood without floor) misleads.
+    Measured: updates (epochs · batches), the fall of the loss over the last quarter of them relative to its whole fall, and
+    the way to the floor that `more` times the epochs win; shares without unit. Needs the number of epochs, and a trial that
+    got as far as the user's training does. A curve that falls for ever (a log-likelihood without floor) misleads.
     Errors: none. Source: Hoffer et al. 2017, "Train longer, generalize better".
 
     >>> import torch
@@ -73,7 +73,7 @@ class Updates:
             "P11",
             STRONG if won > self.gain and still else LIKELY if won > self.gain else HINT,
             "training ends before anything is learned",
-            f"{program.epochs} epochs of {-(-n // max(1, program.epochs))} batches are {n} updates, and the loss still falls at the end",
+            f"{program.epochs} epochs of {-(-n // max(1, program.epochs))} batches are {n} updates, and it still falls",
             f"train {self.more} times longer, or with smaller batches",
             {
                 "updates": float(n),
