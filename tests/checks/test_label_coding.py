@@ -1,6 +1,6 @@
 """Labels in another coding than the loss reads; labels scaled like inputs.
 
-Mutation that turns this red: in _labels.py, `lambda v: (v - low).long()` → `lambda v: v.long()`.
+Mutation that turns this red: in _labels.py, `lambda v: (v.double() - low).long()` → `lambda v: v.long()`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def _one(y: Tensor, loss: Any = "cross-entropy", model: nn.Module | None = None)
         (F.one_hot(Y, 3), "nll", "class numbers"),
         (Y, "bce-logits", "one-hot rows"),
         (F.one_hot(Y, 3), "bce-logits", "floating numbers"),
+        (F.one_hot(Y, 3).bool(), "cross-entropy", "floating numbers"),
     ],
 )
 def test_a_loss_that_raises_is_given_what_it_takes(y: Tensor, loss: str, words: str) -> None:

@@ -37,6 +37,11 @@ def test_sorted_batches_are_d9_and_shuffling_mends() -> None:
     assert changed > control + 0.2
 
 
+def test_single_examples_in_order_are_sorted_too() -> None:
+    (one,) = small.found(Order(), small.made(small.net(), data=_sorted(), shuffle=False, batch_size=1, epochs=1))
+    assert one.fault == "D9"
+
+
 def test_the_end_of_sorted_data_held_out_is_exact_and_a_new_split_mends() -> None:
     x, y = _sorted()
     cut = int((y < 2).sum())

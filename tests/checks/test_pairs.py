@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 
 from convscope.checks.pairs import Pairs
@@ -102,6 +102,14 @@ def test_a_hard_task_that_is_learned_is_acquitted() -> None:
     y = (bits[:, 0] + bits[:, 1]).long() % 2  # near inputs agree by chance alone, or little more
     program = small.made(small.net(), "adam:0.03", (x[:300], y[:300]), held_out=(x[300:], y[300:]), epochs=60)
     assert [s.strength for s in small.found(Pairs(), program, 3.0) if s.strength > 0.3] == []
+
+
+def test_word_numbers_are_not_near_or_far() -> None:
+    words = torch.randint(0, 50, (300, 4), generator=torch.Generator().manual_seed(0))
+    model = small.net(nn.Embedding(50, 4), nn.Flatten(), nn.Linear(16, 3))
+    program = small.made(model, "sgd:0.001", (words, blobs()[1]), epochs=1)
+    assert Evidence(program).after.poor
+    assert small.found(Pairs(), program) == []
 
 
 def test_sound_pairs_are_left_alone_and_odd_programs_are_no_matter() -> None:

@@ -32,9 +32,9 @@ def codings(y: Tensor, o: Tensor) -> list[tuple[str, str, Callable[[Tensor], Ten
     if whole and y.ndim == 2 and y.shape[1] == 1:
         found.append(("class numbers in a row", "y.long().squeeze(1)", lambda v: v.long().squeeze(1)))
     if y.ndim == 2 and y.shape[1] > 1:
-        found.append(("class numbers", "y.argmax(1)", lambda v: v.argmax(1)))
+        found.append(("class numbers", "y.argmax(1)", lambda v: v.float().argmax(1)))
     if whole and low != 0 and float(y.double().max()) - low < max(k, 2):
-        found.append((f"numbers from 0 instead of {low:g}", f"(y - {low:g}).long()", lambda v: (v - low).long()))
+        found.append((f"numbers from 0 instead of {low:g}", f"(y - {low:g}).long()", lambda v: (v.double() - low).long()))
     if whole and low != 0 and y.numel() == o.numel():
         found.append((f"0 … for {low:g} …", f"(y.float() - {low:g})", lambda v: (v.float() - low).reshape(-1, *o.shape[1:])))
     if whole and k > 1 and y.numel() == len(y) and low >= 0 and float(y.double().max()) < k:
@@ -43,6 +43,7 @@ def codings(y: Tensor, o: Tensor) -> list[tuple[str, str, Callable[[Tensor], Ten
 
 
 def refused(evidence: Evidence, y: Tensor | None, problem: str) -> Iterator[Suspicion]:
+    """A loss that raises, and takes the labels (B, …) in another coding; `problem` is what it raised."""
     o = evidence.tensor
     if y is None or o is None or len(y) != len(o) or math.isfinite(float(quiet(evidence.twin, o.detach(), y))):
         return  # what raised was something else

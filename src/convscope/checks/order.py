@@ -22,6 +22,8 @@ from convscope.diagnosing.program import Program
 from convscope.diagnosing.suspicion import EXACT, HINT, LIKELY, STRONG, Suspicion
 from convscope.fields import param, validate
 
+WINDOW = 8  # examples that smaller batches are taken together to: one alone is never a mix
+
 
 @dataclass(frozen=True)
 class Order:
@@ -62,12 +64,11 @@ class Order:
             return
         kinds = y.cpu().numpy()
         z, runs, expected = runs_test(kinds)
-        share = batch_entropy(kinds, e.batch)
+        share = batch_entropy(kinds, max(e.batch, WINDOW))
         if not (z < -self.far and share < self.mixed):
             return
-        strength = max(graded(evidence), LIKELY)
         yield Suspicion(
-            "D9", strength, "the loss is a sawtooth, and only the classes seen last are predicted",
+            "D9", max(graded(evidence), LIKELY), "the loss is a sawtooth, and only the classes seen last are predicted",
             f"batches are taken in order, and the order is by class: {runs} runs of equal labels where {expected:.0f} "
             "are by "
             "chance. Each batch pulls the weights towards its own class and forgets the others",
@@ -103,11 +104,10 @@ class Order:
     def _held_out(self, evidence: Evidence) -> Iterator[Suspicion]:
         held = evidence.program.held_out
         seen, asked = labels(evidence), None if held is None else labels(evidence, held)
-        if held is None or seen is None or asked is None or (evidence.targets.kind == "binary" and len(asked) < 2):
+        if held is None or seen is None or asked is None:
             return
         never = sorted(set(asked.tolist()) - set(seen.tolist()))
-        lost = int(sum((asked == c).sum() for c in never))
-        total = evidence.program.examples.total
+        lost, total = int(sum((asked == c).sum() for c in never)), evidence.program.examples.total
         sampled = total is not None and total > len(seen)  # then a rare class may have been passed over
         if not never or (sampled and lost < 0.05 * len(asked)):
             return
@@ -152,8 +152,7 @@ def batch_entropy(kinds: NDArray[np.int64], batch: int) -> float:
 def resplit(program: Program) -> Program:
     """Training and held-out examples thrown together and split at random (seed 0) into parts of the same sizes."""
     e, held = program.examples, program.held_out
-    if held is None:
-        return program
+    assert held is not None
     x = torch.cat([e.x, held.x])
     y = None if e.y is None or held.y is None else torch.cat([e.y, held.y])
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(x)))

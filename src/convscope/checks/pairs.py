@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from convscope.checks._data import flat, graded, labels, poor, prints
+from convscope.checks._data import first_weighted, flat, graded, labels, poor, prints
 from convscope.diagnosing import changes
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.examples import Examples
@@ -108,7 +108,7 @@ class Pairs:
         none = (math.nan, math.nan, math.nan)
         y = labels(evidence, e)
         numeric = y is None and e.y is not None and evidence.targets.kind == "values" and e.y.numel() == len(e)
-        if (y is None and not numeric) or len(e) < LEAST or e.x.is_complex():
+        if (y is None and not numeric) or len(e) < LEAST or not measured(evidence):
             return none
         x, index = flat(e.x, MOST, self.seed)
         told = e.y.double().reshape(-1) if numeric and e.y is not None else y
@@ -134,6 +134,12 @@ def _agree(y: Tensor, near: Tensor) -> Tensor:
         both = torch.stack([y, y[near].mean(1)])
         return torch.nan_to_num(torch.corrcoef(both)[0, 1])
     return (y[near] == y[:, None]).double().mean()
+
+
+def measured(evidence: Evidence) -> bool:
+    """Are inputs quantities, near or far? Word numbers are not."""
+    x, call = evidence.program.examples.x, first_weighted(evidence)
+    return (x.is_floating_point() or x.dtype == torch.uint8) and not (call is not None and call.op == "embedding")
 
 
 def different(e: Examples) -> tuple[int, int] | None:
