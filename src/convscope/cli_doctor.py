@@ -19,7 +19,8 @@ PROGRAM = (
     click.option("--batch", "batch_size", type=click.IntRange(1), help="Examples in a batch. [32]"),
     click.option("--epochs", type=click.IntRange(1), help="How many you mean to train."),
     click.option("--no-shuffle", is_flag=True, help="Batches come in the order of the data."),
-    click.option("--held-out", type=click.FloatRange(0, 0.9), help="Share of the data to judge on, which is not trained on."),
+    click.option("--held-out", type=click.FloatRange(0, 0.9), help="Share of the data to judge on, which is not trained "
+                                                                   "on."),
     click.option("--seed", type=int, default=0, show_default=True, help="Of the order of examples."),
 )  # fmt: skip
 
@@ -41,8 +42,8 @@ def program_options(command: Any) -> Any:
 @JSON
 @OUT
 @click.pass_context
-def check(context: click.Context, network: str | None, run: Path | None, prove: bool, seeds: int, seconds: float, as_json: bool,
-          out: Path | None, **rest: Any) -> None:  # fmt: skip
+def check(context: click.Context, network: str | None, run: Path | None, prove: bool, seeds: int, seconds: float,
+          as_json: bool, out: Path | None, **rest: Any) -> None:  # fmt: skip
     """Why does this network not learn, or will it? Checked on copies, in seconds, before the training or after it.
 
     NETWORK is a network, or a factory of yours that gives a whole program: file.py:setup with
@@ -118,8 +119,8 @@ def settle(
     """
     opening, words = _parted(rest)
     with Bar(context) as progress:
-        found = actions.settle(question, network, steps=steps, seeds=seeds, progress=progress, network_words=network_settings(opening),
-                               **words)  # fmt: skip
+        found = actions.settle(question, network, steps=steps, seeds=seeds, progress=progress,
+                               network_words=network_settings(opening), **words)  # fmt: skip
     emit(found, as_json, out)
 
 

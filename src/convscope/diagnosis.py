@@ -1,4 +1,4 @@
-"""Why does training stall? Every check of `checks/` asked, the symptom judged, the remedies ranked, and on request proved."""
+"""Why does training stall? Every check of `checks/` asked, the symptom judged, remedies ranked, and on request proved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from convscope.diagnosing.verdict import Ranked
 from convscope.results import Finding, Findings, Origin, Run
 
 Progress = Callable[[int, int, str], None]
-CHAIN = 3  # remedies that are tried together
+CHAIN = 6  # remedies that are tried together
+STEPS = 1500  # of a proof's run, if there is time
 
 
 def diagnose(
@@ -43,10 +44,12 @@ def diagnose(
     looked = f"{time.perf_counter() - begun:.1f} s"
     notes = [*([] if program is None else program.notes), *evidence.notes, _tried(evidence), f"looked for {looked}"]
     name = program.name if program is not None else "training record"
-    origin = Origin(f"check(seconds={seconds:g})", name, "" if program is None else f"{len(program.examples)} examples", seed,
+    origin = Origin(f"check(seconds={seconds:g})", name, "" if program is None else f"{len(program.examples)} "
+    "examples", seed,
                     {"convscope": __version__})  # fmt: skip
-    return Findings(origin=origin, title=f"{name}: why does it not learn?" if any(f.severity == "error" for f in told) else name,
-                    findings=told, checked=rows, units={"seconds": "s"}, curves=curves, notes=tuple(n for n in notes if n))  # fmt: skip
+    title = f"{name}: why does it not learn?" if any(f.severity == "error" for f in told) else name
+    return Findings(origin=origin, title=title, findings=told, checked=rows, units={"seconds": "s"}, curves=curves,
+                    notes=tuple(n for n in notes if n))  # fmt: skip
 
 
 def _asked(evidence: Evidence, progress: Progress | None) -> tuple[list[Suspicion], dict[str, NDArray[Any]]]:
@@ -79,37 +82,48 @@ def _proved(program: Program, ranked: list[Ranked], told: tuple[Finding, ...], s
     grave = {f.fault for f in told if f.severity == "error"}
     tried = [r.suspicion for r in ranked if r.suspicion.fault in grave and r.suspicion.change is not None]
     tried = tried or [r.suspicion for r in ranked if r.suspicion.change is not None and r.weight >= verdict.HINT][:1]
+    tried = [s for s in tried if _fits(program, s)][:CHAIN]
     if not tried:
         return told, {}
-    controls = proof.control(program, seeds, 2000, seconds, progress)
-    if any(t.problem for t, _ in controls):
-        controls = []
+    controls = proof.control(program, seeds, STEPS, seconds, progress)
+    steps = len(controls[0][0].losses) if not controls[0][0].problem and controls[0][0].broke is None else 300
     curves: dict[str, NDArray[Any]] = {}
     found = {f.fault: f for f in told}
     for names, change in _chains(tried):
-        got = proof.prove(program, change, seeds, 2000 if not controls else len(controls[0][0].losses) or 200, seconds, controls,
-                          progress)  # fmt: skip
+        got = proof.prove(program, change, 1, steps, seconds, controls[:1], progress)  # one seed first: does it help at all?
+        if got.effect >= proof.LEAST and got.remedied[0].learned:
+            got = proof.prove(program, change, seeds, steps, seconds, controls, progress)
         key = "+".join(names)
         curves |= {f"{key} {which}": values for which, values in got.curves.items()}
         for name in names:
             if name in found and (got.confirmed or found[name].confirmed is None):
                 found[name] = verdict.with_proof(found[name], got.words, got.confirmed)
-        if got.confirmed:
+        if got.confirmed and not got.poor:
             break
     return tuple(found.get(f.fault, f) if f.fault else f for f in told), curves
 
 
+def _fits(program: Program, suspicion: Suspicion) -> bool:
+    """Can this remedy be applied to this program at all?"""
+    assert suspicion.change is not None
+    try:
+        suspicion.change.apply(program.twin())
+    except Exception:  # noqa: BLE001 - told by the rank's note already
+        return False
+    return True
+
+
 def _chains(tried: list[Suspicion]) -> list[tuple[tuple[str, ...], Change]]:
-    """The first alone, the first two, three; then the others alone."""
+    """The first alone, the first two, three …; then the others alone."""
     found: list[tuple[tuple[str, ...], Change]] = []
-    for n in range(1, min(CHAIN, len(tried)) + 1):
+    for n in range(1, len(tried) + 1):
         change = tried[0].change
         assert change is not None
         for other in tried[1:n]:
             assert other.change is not None
             change = change.then(other.change)
         found.append((tuple(s.fault for s in tried[:n]), change))
-    found += [((s.fault,), s.change) for s in tried[1:CHAIN] if s.change is not None]
+    found += [((s.fault,), s.change) for s in tried[1:] if s.change is not None]
     return found
 
 
@@ -117,4 +131,5 @@ def _tried(evidence: Evidence) -> str:
     if not evidence.has_program or "trial" not in vars(evidence):
         return ""
     trial = evidence.trial
-    return f"tried for {len(trial.losses)} steps on {len(evidence.program.examples):,} examples, {trial.seconds:.1f} s, on a copy"
+    count = f"{len(trial.losses)} steps on {len(evidence.program.examples):,} examples"
+    return f"tried for {count}, {trial.seconds:.1f} s, on a copy"

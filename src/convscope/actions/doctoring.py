@@ -28,10 +28,10 @@ def check(
     """Why does this not learn, or will it? Findings: symptom, evidence, cause, remedy; with `prove`, a controlled run of it.
 
     `model`: a torch module, a compiled Keras 3 model, or a watched `Run` alone. `data`: (x, y), x alone where the loss reads
-    outputs only, a Dataset, a DataLoader. `loss(output, target)`, `loss(output)`, or a name. `optimizer`: torch's own object,
-    'adam:0.001', or a function of the parameters. `words`: held_out, batch_size, epochs, shuffle, metric, scheduler.
+    outputs only, a Dataset, a DataLoader. `loss(output, target)`, `loss(output)`, or a name. `optimizer`: torch's own
+    object, 'adam:0.001', or a function of the parameters. `words`: held_out, batch_size, epochs, shuffle, metric, scheduler.
     `prove`: seeds (True: 3) of a copy with the remedy beside an untouched one. `seconds`: for looking and short tries; a
-    proof takes longer. Everything runs on copies. Misleads: what shows only late in training is not seen before it; give `run`.
+    proof takes longer. Everything runs on copies. Misleads: what shows only late in training is not seen; give `run`.
     Errors: UsageError, UnknownName, DataError.
 
     >>> import numpy as np, torch
@@ -85,13 +85,14 @@ def ask(words: str, reference: str | None = None, *, seconds: float = 4.0, progr
     return answered(words, reference, seconds, progress, network_words, given)
 
 
-def settle(question: str, model: Any, data: Any = None, loss: Any = None, optimizer: Any = None, *, steps: int = 300, seeds: int = 3,
-           progress: Progress | None = None, network_words: Any = None, **words: Any) -> Findings:  # fmt: skip
+def settle(question: str, model: Any, data: Any = None, loss: Any = None, optimizer: Any = None, *, steps: int = 300,
+           seeds: int = 3, progress: Progress | None = None, network_words: Any = None,
+           **words: Any) -> Findings:  # fmt: skip
     """Should I normalise? Which rate, which batch, shuffled? The same network trained each way, a few hundred steps.
 
-    `question`: one of SETTLED. `model`, `data`, `loss`, `optimizer`, `words`: as in `check`, or a reference. The finding says
-    which way was best and by how much (95 % interval over `seeds`); rows and curves are all of them. Misleads where what is
-    best at the begin is not at the end. Errors: as `check`.
+    `question`: one of SETTLED. `model`, `data`, `loss`, `optimizer`, `words`: as in `check`, or a reference. The finding
+    says which way was best and by how much (95 % interval over `seeds`); rows and curves are all of them. Misleads where
+    what is best at the begin is not at the end. Errors: as `check`.
 
     >>> import numpy as np, torch
     >>> x = 50 + np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)

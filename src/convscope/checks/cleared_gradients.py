@@ -41,10 +41,19 @@ class ClearedGradients:
         if left < self.least or left < 4 * cleared:
             return
         yield Suspicion(
-            "P4", EXACT, "gradients of earlier steps are still there when new ones are added",
-            f"backward() adds to p.grad; in {left} of {left + cleared} steps seen nothing had been cleared, so each step follows "
+            "P4",
+            EXACT,
+            "gradients of earlier steps are still there when new ones are added",
+            f"backward() adds to p.grad; in {left} of {left + cleared} steps seen nothing had been cleared, so each step "
+            "follows "
             "the sum of all gradients so far: the step grows, then the loss",
             "clear them once a step, before backward()",
-            {"steps with gradients left over": left, "steps with cleared gradients": cleared, "threshold": f"{self.least} steps, 80 %"},
+            {
+                "steps with gradients left over": left,
+                "steps with cleared gradients": cleared,
+                "threshold": f"{self.least} steps, 80 %",
+            },
             code="+ optimizer.zero_grad()\n  loss.backward()\n  optimizer.step()",
-            disproof="p.grad is None or zero at the begin of each backward pass", shows=True)  # fmt: skip
+            disproof="p.grad is None or zero at the begin of each backward pass",
+            shows=True,
+        )

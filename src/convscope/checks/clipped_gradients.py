@@ -16,8 +16,8 @@ from convscope.fields import param, validate
 class ClippedGradients:
     """Are gradients clipped so tightly that nothing moves?
 
-    Told where nearly all steps seen are clipped *and* the median gradient is cut below `hard` of itself; clipping that always
-    bites a little is a choice (as in language models). Misleads with Adam: the scale cancels.
+    Told where nearly all steps seen are clipped *and* the median gradient is cut below `hard` of itself; clipping that
+    always bites a little is a choice (as in language models). Misleads with Adam: the scale cancels.
     Source: Pascanu et al. 2013.
 
     >>> import torch, convscope as cs
@@ -44,10 +44,20 @@ class ClippedGradients:
         if not (share >= self.often and factor < self.hard):
             return
         yield Suspicion(
-            "P13", EXACT if factor < 1e-3 else LIKELY, "the weights hardly move: gradients are clipped to almost nothing",
+            "P13",
+            EXACT if factor < 1e-3 else LIKELY,
+            "the weights hardly move: gradients are clipped to almost nothing",
             f"{100 * share:.0f} % of the steps seen are clipped, from a norm of {norm:.3g} to {factor:.2g} of it",
             f"clip near the usual norm (about {norm:.2g}), or not at all",
-            {"clipped steps": share, "threshold (steps)": self.often, "left of the gradient": factor, "threshold (left)": self.hard,
-             "median norm before": norm},
-            code=f"- clip_grad_norm_(model.parameters(), {factor * norm:.1g})\n+ clip_grad_norm_(model.parameters(), {max(norm, 1e-12):.1g})",
-            disproof="the loss falls as slowly without clipping", shows=factor < 1e-3)  # fmt: skip
+            {
+                "clipped steps": share,
+                "threshold (steps)": self.often,
+                "left of the gradient": factor,
+                "threshold (left)": self.hard,
+                "median norm before": norm,
+            },
+            code=f"- clip_grad_norm_(model.parameters(), {factor * norm:.1g})\n+ clip_grad_norm_(model.parameters(), "
+            f"{max(norm, 1e-12):.1g})",
+            disproof="the loss falls as slowly without clipping",
+            shows=factor < 1e-3,
+        )

@@ -1,6 +1,6 @@
 """What a loss curve alone can tell: it is not finite, flat, grows, jitters, still falls; or held-out loss turns up.
 
-Levels that say something by themselves: ln K (always the prior of K even classes), ln(e + K − 1) − 1 (softmax applied twice).
+Levels that say something by themselves: ln K (always the prior of K even classes), ln(e + K − 1) − 1 (softmax twice).
 """
 
 from __future__ import annotations
@@ -52,10 +52,15 @@ class Curve:
             and held[-1] > (1 + self.gap) * held.min()
             and losses[-1] <= losses[len(losses) // 2]
         ):
-            yield Suspicion("E3", LIKELY, "training loss falls, held-out loss rises", f"held out it was lowest ({held.min():.3g}) at epoch "
-                            f"{int(held.argmin())} and is {held[-1]:.3g} now", "stop there; more data, augmentation, weight decay or dropout",
-                            {"held-out loss": float(held[-1]), "its lowest": float(held.min()), "threshold": self.gap},
-                            disproof="held-out examples were prepared in another way")  # fmt: skip
+            yield Suspicion(
+                "E3",
+                LIKELY,
+                "training loss falls, held-out loss rises",
+                f"held out it was lowest ({held.min():.3g}) at epoch {int(held.argmin())} and is {held[-1]:.3g} now",
+                "stop there; more data, augmentation, weight decay or dropout",
+                {"held-out loss": float(held[-1]), "its lowest": float(held.min()), "threshold": self.gap},
+                disproof="held-out examples were prepared in another way",
+            )
         if len(losses) < 8:
             return
         tenth = max(2, len(losses) // 10)
@@ -65,22 +70,49 @@ class Curve:
         if not evidence.has_program and abs(first - last) < 0.05 * abs(first) + noise / math.sqrt(tenth):
             yield from _level(float(last), facts)
         if before - last > 2 * noise / math.sqrt(tenth) and before - last > 0.02 * abs(last):
-            yield Suspicion("P11", HINT, "the loss still falls when training ends", f"it lost {before - last:.3g} over the last tenth",
-                            "train longer, or with a higher rate", facts, disproof="it is flat when training goes on")  # fmt: skip
+            yield Suspicion(
+                "P11",
+                HINT,
+                "the loss still falls when training ends",
+                f"it lost {before - last:.3g} over the last tenth",
+                "train longer, or with a higher rate",
+                facts,
+                disproof="it is flat when training goes on",
+            )
         if noise > 0.5 * abs(last) and last > 0.5 * first:
-            yield Suspicion("P1", HINT, "the loss jumps up and down and does not fall", f"from step to step it changes by {noise:.3g}, its level "
-                            f"is {last:.3g}", "divide the rate by ten; larger batches", facts, disproof="a tenth of the rate jumps as much")  # fmt: skip
+            yield Suspicion(
+                "P1",
+                HINT,
+                "the loss jumps up and down and does not fall",
+                f"from step to step it changes by {noise:.3g}, its level is {last:.3g}",
+                "divide the rate by ten; larger batches",
+                facts,
+                disproof="a tenth of the rate jumps as much",
+            )
 
 
 def _level(last: float, facts: dict[str, float | str]) -> Iterator[Suspicion]:
     for k in range(2, 1001):
         if abs(last - math.log(k)) < 0.004 * math.log(k):
-            yield Suspicion("P6", HINT, f"the loss stays at {last:.4g} = ln {k}", f"that is what saying the prior of {k} even classes costs: nothing "
-                            "of the input arrives in the answer", "run convscope check with the network and the data", facts,
-                            disproof=f"there are not {k} classes")  # fmt: skip
+            yield Suspicion(
+                "P6",
+                HINT,
+                f"the loss stays at {last:.4g} = ln {k}",
+                f"that is what saying the prior of {k} even classes costs: nothing of the input arrives in the answer",
+                "run convscope check with the network and the data",
+                facts,
+                disproof=f"there are not {k} classes",
+            )
             return
         floor = math.log(math.e + k - 1) - 1
         if k > 2 and abs(last - floor) < 0.002:
-            yield Suspicion("O2", HINT, f"the loss stays at {last:.4g} = ln(e + {k} − 1) − 1", f"that is the floor of cross-entropy over {k} classes "
-                            "where softmax is applied twice", "give the loss logits", facts, disproof=f"there are not {k} classes")  # fmt: skip
+            yield Suspicion(
+                "O2",
+                HINT,
+                f"the loss stays at {last:.4g} = ln(e + {k} − 1) − 1",
+                f"that is the floor of cross-entropy over {k} classes where softmax is applied twice",
+                "give the loss logits",
+                facts,
+                disproof=f"there are not {k} classes",
+            )
             return

@@ -17,8 +17,8 @@ class CutGraph:
     """Does the loss of the watched loop still hang on the parameters?
 
     Exact: backward passes of a loss without graph; training passes under no_grad; values of the network detached on the way.
-    Parameters without any gradient at every step seen are named. Misleads where a part is meant to be cut (a target network):
-    then only that part has no gradient. Source: the loop itself.
+    Parameters without any gradient at every step seen are named. Misleads where a part is meant to be cut (a target
+    network): then only that part has no gradient. Source: the loop itself.
 
     >>> import torch, convscope as cs
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
@@ -45,19 +45,45 @@ class CutGraph:
         }
         under = forwards >= self.least and blind == forwards and (loop.count("steps") or loop.count("backwards") or cut)
         if cut >= 1 or under:
-            why = "the forward pass runs under no_grad or inference_mode" if under else \
-                "the loss is made of plain numbers: .item(), .data, NumPy or a new tensor broke its graph"  # fmt: skip
+            why = (
+                "the forward pass runs under no_grad or inference_mode"
+                if under
+                else "the loss is made of plain numbers: .item(), .data, NumPy or a new tensor broke its graph"
+            )
             yield Suspicion(
-                "P7", EXACT, "the loss does not hang on the parameters", why,
-                "compute the loss from the network's own output, outside of no_grad", facts, some(places),
-                "- with torch.no_grad():\n-     output = model(x)\n+ output = model(x)" if under else
-                "- loss = torch.tensor(criterion(output, y).item(), requires_grad=True)\n+ loss = criterion(output, y)",
-                "loss.grad_fn is not None", shows=True)  # fmt: skip
-        elif silent and loop.count("backwards") >= self.least and not loop.number("underflow") > 0.5 and (
-                places or len(silent) < max(loop.count("parameters"), 1)):  # fmt: skip
+                "P7",
+                EXACT,
+                "the loss does not hang on the parameters",
+                why,
+                "compute the loss from the network's own output, outside of no_grad",
+                facts,
+                some(places),
+                "- with torch.no_grad():\n-     output = model(x)\n+ output = model(x)"
+                if under
+                else "- loss = torch.tensor(criterion(output, y).item(), requires_grad=True)\n+ loss = criterion(output, y)",
+                "loss.grad_fn is not None",
+                shows=True,
+            )
+        elif (
+            silent
+            and loop.count("backwards") >= self.least
+            and not loop.number("underflow") > 0.5
+            and (places or len(silent) < max(loop.count("parameters"), 1))
+        ):
             yield Suspicion(
-                "P7", EXACT if places else STRONG, "some parameters never get a gradient",
-                f"{len(silent)} tensors had none at any step seen" + (f"; values are detached behind {some(places)}" if places else
-                "; they are not used for the loss, or the way to them is cut"), "remove detach(), .data or NumPy from the way",
-                facts, some(silent), "- h = h.detach()\n+ # h keeps its graph", "a gradient on these parameters",
-                shows=bool(places))  # fmt: skip
+                "P7",
+                EXACT if places else STRONG,
+                "some parameters never get a gradient",
+                f"{len(silent)} tensors had none at any step seen"
+                + (
+                    f"; values are detached behind {some(places)}"
+                    if places
+                    else "; they are not used for the loss, or the way to them is cut"
+                ),
+                "remove detach(), .data or NumPy from the way",
+                facts,
+                some(silent),
+                "- h = h.detach()\n+ # h keeps its graph",
+                "a gradient on these parameters",
+                shows=bool(places),
+            )

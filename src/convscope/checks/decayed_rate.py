@@ -1,4 +1,4 @@
-"""A schedule that is stepped once a batch instead of once an epoch: rate_k = rate · γ^k is gone before the first epoch ends."""
+"""A schedule that is stepped once a batch, not once an epoch: rate_k = rate · γ^k is gone before the first epoch ends."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from convscope.fields import param, validate
 class DecayedRate:
     """Has the schedule killed the learning rate while there was still training to do?
 
-    Told where the median rate of the second half of the run is below `gone` times the highest. A cosine or one-cycle schedule
-    ends near 0 but its second half does not. Misleads: a plateau schedule that gave up shows the same. Source: the loop.
+    Told where the median rate of the second half of the run is below `gone` times the highest. A cosine or one-cycle
+    schedule ends near 0 but its second half does not. Misleads: a plateau schedule that gave up shows the same.
+    Source: the loop.
 
     >>> import torch, convscope as cs
     >>> net = torch.nn.Linear(2, 1)
@@ -53,11 +54,21 @@ class DecayedRate:
         per_epoch = loop.number("steps_per_epoch")
         epochs = f", {at / per_epoch:.1g} epochs" if math.isfinite(per_epoch) and per_epoch else ""
         yield Suspicion(
-            "P9", EXACT if often else LIKELY, "learning stops early: the learning rate is gone",
-            f"the rate fell to a tenth within {at} steps{epochs}" + (": scheduler.step() runs after every batch" if often else ""),
+            "P9",
+            EXACT if often else LIKELY,
+            "learning stops early: the learning rate is gone",
+            f"the rate fell to a tenth within {at} steps{epochs}"
+            + (": scheduler.step() runs after every batch" if often else ""),
             "step the scheduler once an epoch" if often else "let the rate fall more slowly",
-            {"first rate": loop.number("rate_first"), "last rate": loop.number("rate_last"),
-             "median rate of the second half, of the highest": half, "threshold": self.gone,
-             "changes of the rate": loop.count("rate_changes"), "steps": loop.count("steps")},
+            {
+                "first rate": loop.number("rate_first"),
+                "last rate": loop.number("rate_last"),
+                "median rate of the second half, of the highest": half,
+                "threshold": self.gone,
+                "changes of the rate": loop.count("rate_changes"),
+                "steps": loop.count("steps"),
+            },
             code="  for x, y in loader:\n      …\n      optimizer.step()\n-     scheduler.step()\n+ scheduler.step()",
-            disproof="the same run with a constant rate stops at the same loss", shows=often)  # fmt: skip
+            disproof="the same run with a constant rate stops at the same loss",
+            shows=often,
+        )

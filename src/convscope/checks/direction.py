@@ -17,8 +17,8 @@ class Direction:
     """Do the steps of the watched loop go down the gradient?
 
     sign = median over steps of cos(Δθ, ∂L/∂θ): −1 for plain gradient descent, near −0.5 for Adam, above 0 where the gradient
-    is climbed (maximize=True, a negative rate). Misleads: a loss whose sign is wrong is descended as it should be: that is another
-    check's. Source: the loop itself.
+    is climbed (maximize=True, a negative rate). Misleads: a loss whose sign is wrong is descended as it should be:
+    that is another check's. Source: the loop itself.
 
     >>> import torch, convscope as cs
     >>> net = torch.nn.Linear(2, 1)
@@ -40,9 +40,14 @@ class Direction:
         sign = Loop(evidence).number("sign")
         if sign > self.cosine:
             yield Suspicion(
-                "P3", EXACT if sign > 0.5 else STRONG, "every step climbs the loss",
+                "P3",
+                EXACT if sign > 0.5 else STRONG,
+                "every step climbs the loss",
                 f"step and gradient point the same way (cosine {sign:.2f}); descent has it below 0",
                 "descend: no maximize=True, a positive rate, the loss with its right sign",
                 {"cosine of step and gradient": sign, "threshold": self.cosine},
                 code="- optimizer = torch.optim.SGD(model.parameters(), lr=…, maximize=True)\n"
-                "+ optimizer = torch.optim.SGD(model.parameters(), lr=…)", disproof="the loss is meant to be maximised", shows=True)  # fmt: skip
+                "+ optimizer = torch.optim.SGD(model.parameters(), lr=…)",
+                disproof="the loss is meant to be maximised",
+                shows=True,
+            )

@@ -1,4 +1,4 @@
-"""What a watched run tells of its layers: units that died, gates that saturated, gradients that vanish or explode with depth."""
+"""What a watched run tells of its layers: units that died, gates that saturated, gradients that vanish with depth."""
 
 from __future__ import annotations
 
@@ -44,32 +44,59 @@ class LayersSeen:
         health, at = run.health, run.health["step"]
         bad = run.loop.get("first_nonfinite")
         if bad:
-            yield Suspicion("A5", LIKELY, f"a {bad['what']} stops being a number", f"first seen in {bad['layer']} at step {bad['step']}; "
-                            "what comes after is its effect", "look at what this layer reads: scale of inputs, rate, division, log",
-                            {"step": float(bad["step"])}, str(bad["layer"]), disproof="an earlier layer or step is not finite too")  # fmt: skip
+            yield Suspicion(
+                "A5",
+                LIKELY,
+                f"a {bad['what']} stops being a number",
+                f"first seen in {bad['layer']} at step {bad['step']}; what comes after is its effect",
+                "look at what this layer reads: scale of inputs, rate, division, log",
+                {"step": float(bad["step"])},
+                str(bad["layer"]),
+                disproof="an earlier layer or step is not finite too",
+            )
         found = _first(run, health.get("dead"), at, self.dead)
         if found is not None:
             layer, step, value, share = found
-            yield Suspicion("A2", STRONG if share >= 0.5 else HINT, f"units of {layer} are dead", f"{100 * value:.0f} % of its units give "
-                            f"zero for every example from step {step} on: no gradient passes, they cannot come back",
-                            "lower the rate, draw the weights anew, or use LeakyReLU",
-                            {"dead share": value, "threshold": self.dead, "from step": float(step), "layers affected": share}, layer,
-                            "- nn.ReLU()\n+ nn.LeakyReLU(0.01)", "the units answer to other images")  # fmt: skip
+            yield Suspicion(
+                "A2",
+                STRONG if share >= 0.5 else HINT,
+                f"units of {layer} are dead",
+                f"{100 * value:.0f} % of its units give "
+                f"zero for every example from step {step} on: no gradient passes, they cannot come back",
+                "lower the rate, draw the weights anew, or use LeakyReLU",
+                {"dead share": value, "threshold": self.dead, "from step": float(step), "layers affected": share},
+                layer,
+                "- nn.ReLU()\n+ nn.LeakyReLU(0.01)",
+                "the units answer to other images",
+            )
         found = _first(run, health.get("saturated"), at, self.saturated)
         if found is not None:
             layer, step, value, share = found
-            yield Suspicion("A3", LIKELY if share >= 0.5 else HINT, f"{layer} is saturated", f"{100 * value:.0f} % of its values lie where the "
-                            "derivative is below 0.01", "scale inputs and weights down, or use ReLU",
-                            {"saturated share": value, "threshold": self.saturated, "from step": float(step)}, layer,
-                            disproof="the layers before it still change")  # fmt: skip
+            yield Suspicion(
+                "A3",
+                LIKELY if share >= 0.5 else HINT,
+                f"{layer} is saturated",
+                f"{100 * value:.0f} % of its values lie where the derivative is below 0.01",
+                "scale inputs and weights down, or use ReLU",
+                {"saturated share": value, "threshold": self.saturated, "from step": float(step)},
+                layer,
+                disproof="the layers before it still change",
+            )
         yield from self._depth(run)
         ratios = health.get("update_ratio")
         if ratios is not None and np.isfinite(ratios).any():
             typical = float(np.nanmedian(ratios[:, 1:])) if ratios.shape[1] > 1 else float(np.nanmedian(ratios))
             if typical > self.update:
-                yield Suspicion("P1", STRONG, "steps are as large as the weights", f"a step changes the weights by {100 * typical:.0f} % (0.1 % is "
-                                "usual)", "divide the rate by ten", {"update over weight, median": typical, "threshold": self.update},
-                                code="- lr=…\n+ lr=… / 10", disproof="a tenth of the rate learns no better")  # fmt: skip
+                yield Suspicion(
+                    "P1",
+                    STRONG,
+                    "steps are as large as the weights",
+                    f"a step changes the weights by {100 * typical:.0f} % (0.1 % is usual)",
+                    "divide the rate by ten",
+                    {"update over weight, median": typical, "threshold": self.update},
+                    code="- lr=…\n+ lr=… / 10",
+                    disproof="a tenth of the rate learns no better",
+                )
 
     def _depth(self, run: Run) -> Iterator[Suspicion]:
         slopes = run.health.get("gradient_std")
@@ -80,10 +107,16 @@ class LayersSeen:
             return
         first, last = (float(np.nanmedian(slopes[k])) for k in (rows[0], rows[-1]))
         if last > 0 and first / last < self.depth:
-            yield Suspicion("A4", LIKELY, "early layers stand still", f"the gradient of {run.layers[rows[0]]} is {first / last:.1g} of that of "
-                            f"{run.layers[rows[-1]]}", "ReLU with fan-in initialisation, batch norm, or skip connections",
-                            {"first over last": first / last, "threshold": self.depth}, run.layers[rows[0]],
-                            disproof="the early layers' update ratio is as large as the late ones'")  # fmt: skip
+            yield Suspicion(
+                "A4",
+                LIKELY,
+                "early layers stand still",
+                f"the gradient of {run.layers[rows[0]]} is {first / last:.1g} of that of {run.layers[rows[-1]]}",
+                "ReLU with fan-in initialisation, batch norm, or skip connections",
+                {"first over last": first / last, "threshold": self.depth},
+                run.layers[rows[0]],
+                disproof="the early layers' update ratio is as large as the late ones'",
+            )
 
 
 def _first(

@@ -45,16 +45,27 @@ class ModesSeen:
         facts = loop.said("mode_train", "mode_eval", "mode_mixed", "no_grad_train_mode", "no_grad_eval_mode")
         if still >= self.least and still > 0.2 * (train + mixed):
             yield Suspicion(
-                "E1", STRONG if train + mixed == 0 else LIKELY, "the network trains in evaluation mode",
-                f"{still} of {train + still + mixed} training passes ran with dropout off and batch norm on its old statistics"
-                + ("; after validation model.train() was not called again" if train else ""),
-                "call model.train() before each training epoch", facts | {"threshold": f"{self.least} passes"},
-                code="+ model.train()\n  for x, y in train_loader:", disproof="model.training is True in the training passes")  # fmt: skip
+                "E1",
+                STRONG if train + mixed == 0 else LIKELY,
+                "the network trains in evaluation mode",
+                f"{still} of {train + still + mixed} training passes ran with dropout off and batch norm on its old "
+                "statistics" + ("; after validation model.train() was not called again" if train else ""),
+                "call model.train() before each training epoch",
+                facts | {"threshold": f"{self.least} passes"},
+                code="+ model.train()\n  for x, y in train_loader:",
+                disproof="model.training is True in the training passes",
+            )
         seen = (judged or unused) and not rightly
         if seen and (train or mixed or still):
             yield Suspicion(
-                "E1", STRONG, "the network is judged in training mode",
-                f"{judged + unused} passes without a backward pass ran with dropout on and batch norm on the batch's own statistics, "
-                "and moved its running ones", "call model.eval() before validation, model.train() after it", facts,
+                "E1",
+                STRONG,
+                "the network is judged in training mode",
+                f"{judged + unused} passes without a backward pass ran with dropout on and batch norm on the batch's own "
+                "statistics, "
+                "and moved its running ones",
+                "call model.eval() before validation, model.train() after it",
+                facts,
                 code="+ model.eval()\n  with torch.no_grad():\n      …\n+ model.train()",
-                disproof="two passes over the same held-out batch give the same numbers")  # fmt: skip
+                disproof="two passes over the same held-out batch give the same numbers",
+            )

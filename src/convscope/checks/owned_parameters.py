@@ -45,22 +45,37 @@ class OwnedParameters:
         if unowned and loop.count("steps"):
             whole = len(unowned) >= count
             yield Suspicion(
-                "P6", EXACT, "the optimiser does not own parameters of the network",
+                "P6",
+                EXACT,
+                "the optimiser does not own parameters of the network",
                 f"{len(unowned)} of {count} tensors get a gradient that nobody uses"
-                + (f"; {foreign} tensors of the optimiser are not the network's: it was made before they were replaced" if foreign else ""),
+                + (
+                    f"; {foreign} tensors of the optimiser are not the network's: it was made before they were replaced"
+                    if foreign
+                    else ""
+                ),
                 "make the optimiser after the last change of the network, of all its parameters",
-                {"parameters not owned": len(unowned), "of": count, "owned but not the network's": foreign}, some(unowned),
+                {"parameters not owned": len(unowned), "of": count, "owned but not the network's": foreign},
+                some(unowned),
                 "- optimizer = …  # made before\n  model.head = …\n+ optimizer = torch.optim.SGD(model.parameters(), lr=…)",
-                "these weights differ between two steps", shows=whole or foreign > 0)  # fmt: skip
+                "these weights differ between two steps",
+                shows=whole or foreign > 0,
+            )
         head_frozen = bool(frozen) and _last(evidence) in {n.rpartition(".")[0] for n in frozen}
         if frozen and (len(frozen) >= self.frozen * count or head_frozen):
             yield Suspicion(
-                "P6", EXACT if len(frozen) == count or head_frozen else STRONG, "most of the network is frozen",
+                "P6",
+                EXACT if len(frozen) == count or head_frozen else STRONG,
+                "most of the network is frozen",
                 f"requires_grad is False on {len(frozen)} of {count} parameter tensors"
                 + (", the last layer's among them: it can never fit new classes" if head_frozen else ""),
-                "thaw what is to learn, the head at least", {"frozen": len(frozen), "of": count}, some(frozen),
-                "+ for p in model.head.parameters():\n+     p.requires_grad_(True)", "these weights differ between two steps",
-                shows=len(frozen) == count)  # fmt: skip
+                "thaw what is to learn, the head at least",
+                {"frozen": len(frozen), "of": count},
+                some(frozen),
+                "+ for p in model.head.parameters():\n+     p.requires_grad_(True)",
+                "these weights differ between two steps",
+                shows=len(frozen) == count,
+            )
 
 
 def _last(evidence: Evidence) -> str:

@@ -40,8 +40,13 @@ class StepsTaken:
         facts = loop.said("steps", "backwards", "step_before_backward", "cleared_before_step", "steps_without_change")
         right = "  optimizer.zero_grad()\n  loss.backward()\n"
         if steps == 0 and backwards >= self.least:
-            yield self._said(f"{backwards} backward passes and not one step", "gradients are computed and never used: "
-                             "optimizer.step() is missing", "take a step after backward()", facts, f"{right}+ optimizer.step()")  # fmt: skip
+            yield self._said(
+                f"{backwards} backward passes and not one step",
+                "gradients are computed and never used: optimizer.step() is missing",
+                "take a step after backward()",
+                facts,
+                f"{right}+ optimizer.step()",
+            )
             return
         if loop.count("loss_detached") or loop.count("forwards_no_grad") >= loop.count("forwards") > 0:
             return  # the graph is cut: another check's finding, of which this is the effect
@@ -58,16 +63,34 @@ class StepsTaken:
             and backwards
             and loop.count("step_before_backward") == 0
         ):
-            yield self._said("gradients are cleared between backward() and step()", f"in {cleared} of {observed} steps seen every "
-                             "gradient was zero again when the step was taken, so nothing moved", "clear before backward(), not after",
-                             facts, f"{right}- optimizer.zero_grad()\n  optimizer.step()")  # fmt: skip
+            yield self._said(
+                "gradients are cleared between backward() and step()",
+                f"in {cleared} of {observed} steps seen every "
+                "gradient was zero again when the step was taken, so nothing moved",
+                "clear before backward(), not after",
+                facts,
+                f"{right}- optimizer.zero_grad()\n  optimizer.step()",
+            )
         early = loop.count("step_before_backward")
         if observed and early >= 0.8 * observed and early >= self.least:
             what = "no backward pass at all" if not backwards else "the step comes before backward()"
-            yield self._said("steps are taken on no new gradient", f"{what}: in {early} of {observed} steps seen no backward pass had "
-                             "happened since the last one", "loss.backward(), then optimizer.step()", facts,
-                             "- optimizer.step()\n  loss.backward()\n+ optimizer.step()")  # fmt: skip
+            yield self._said(
+                "steps are taken on no new gradient",
+                f"{what}: in {early} of {observed} steps seen no backward pass had happened since the last one",
+                "loss.backward(), then optimizer.step()",
+                facts,
+                "- optimizer.step()\n  loss.backward()\n+ optimizer.step()",
+            )
 
     def _said(self, symptom: str, cause: str, remedy: str, facts: dict[str, float | str], code: str) -> Suspicion:
-        return Suspicion("P5", EXACT, symptom, cause, remedy, facts | {"threshold": f"{self.least} passes"}, code=code,
-                         disproof="weights that differ before and after a pass of the loop", shows=True)  # fmt: skip
+        return Suspicion(
+            "P5",
+            EXACT,
+            symptom,
+            cause,
+            remedy,
+            facts | {"threshold": f"{self.least} passes"},
+            code=code,
+            disproof="weights that differ before and after a pass of the loop",
+            shows=True,
+        )

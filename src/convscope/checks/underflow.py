@@ -16,8 +16,8 @@ from convscope.fields import param, validate
 class Underflow:
     """Do gradients vanish because half precision cannot hold them?
 
-    underflow = exact zeros among the half-precision gradients seen. Misleads: sparse gradients (embeddings, dead ReLUs) are zero too:
-    told from `share` on. Source: Micikevicius et al. 2018, "Mixed precision training".
+    underflow = exact zeros among the half-precision gradients seen. Misleads: sparse gradients (embeddings, dead
+    ReLUs) are zero too: told from `share` on. Source: Micikevicius et al. 2018, "Mixed precision training".
 
     >>> import torch, convscope as cs
     >>> net = torch.nn.Linear(2, 1).half()
@@ -41,10 +41,19 @@ class Underflow:
         if not zeros > self.share:
             return
         yield Suspicion(
-            "P12", EXACT if zeros > 0.9 else STRONG, "gradients are exactly zero in half precision",
+            "P12",
+            EXACT if zeros > 0.9 else STRONG,
+            "gradients are exactly zero in half precision",
             f"{100 * zeros:.0f} % of the half-precision gradient is zero: values below 6e-8 do not exist in float16",
-            "scale the loss (torch.amp.GradScaler), or use bfloat16", {"zeros in half-precision gradients": zeros,
-            "threshold": self.share, "share in half precision": loop.number("half")},
-            code="+ scaler = torch.amp.GradScaler()\n- loss.backward()\n- optimizer.step()\n+ scaler.scale(loss).backward()\n"
+            "scale the loss (torch.amp.GradScaler), or use bfloat16",
+            {
+                "zeros in half-precision gradients": zeros,
+                "threshold": self.share,
+                "share in half precision": loop.number("half"),
+            },
+            code="+ scaler = torch.amp.GradScaler()\n- loss.backward()\n- optimizer.step()\n+ "
+            "scaler.scale(loss).backward()\n"
             "+ scaler.step(optimizer)\n+ scaler.update()",
-            disproof="the same gradients in float32 are zero too", shows=zeros > 0.9)  # fmt: skip
+            disproof="the same gradients in float32 are zero too",
+            shows=zeros > 0.9,
+        )

@@ -240,7 +240,8 @@ def _tensors(value: Any) -> list[Tensor]:
 
 def _settings(args: tuple[Any, ...], kwargs: dict[str, Any], out: Tensor) -> dict[str, Any]:
     """The plain arguments: `dim` as a number from 0, the others by their keyword."""
-    found = {k: v for k, v in kwargs.items() if isinstance(v, (int, float, bool, str)) and not k.startswith("_")}
+    plain_types = (int, float, bool, str)
+    found: dict[str, Any] = {k: v for k, v in kwargs.items() if isinstance(v, plain_types) and not k.startswith("_")}
     plain = [a for a in args[1:] if isinstance(a, (int, float, bool))]
     if plain and "dim" not in found and isinstance(plain[0], int) and not isinstance(plain[0], bool):
         found["dim"] = plain[0]

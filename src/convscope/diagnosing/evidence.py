@@ -117,7 +117,8 @@ class Evidence:
         with left_alone(), torch.no_grad():
             here, there = (float(losses.quiet(self.twin, o, y)) for y in (self.y, other))
             far = float(losses.quiet(self.twin, o, torch.zeros_like(self.y)))
-        return math.isfinite(here) and here == there == far and not torch.equal(self.y, other)
+            heard = float(losses.quiet(self.twin, 0.5 * o, self.y)) != here  # what hears no output is a fault, no objective
+        return math.isfinite(here) and here == there == far and heard and not torch.equal(self.y, other)
 
     # ---- the first forward and backward pass ----------------------------------------------------------------------------
 
@@ -213,7 +214,7 @@ class Evidence:
                 if not isinstance(loss, Tensor) or not loss.requires_grad or loss.numel() != 1:
                     return none
                 asked = [v if v.requires_grad else torch.zeros((), requires_grad=True) for v in (*wanted, *values)]
-                grads = list(torch.autograd.grad(loss.sum(), asked, allow_unused=True, retain_graph=True))
+                grads: list[Tensor | None] = [*torch.autograd.grad(loss.sum(), asked, allow_unused=True, retain_graph=True)]
             except Exception:  # noqa: BLE001 - told by `loss.problem` and by the trial
                 return none
         return grads[: len(wanted)], grads[len(wanted) :]
@@ -269,7 +270,8 @@ class Evidence:
         best = Tiny(math.nan, math.inf, Score("loss", math.nan, math.nan, math.nan, 0), 0)
         e = self.program.examples
         index = torch.linspace(0, len(e) - 1, min(TINY, len(e))).round().long()
-        ten = replace(e, x=e.x[index], y=None if e.y is None else e.y[index], batch=TINY, shuffled=True, epochs=(), again=None)
+        y = None if e.y is None else e.y[index]
+        ten = replace(e, x=e.x[index], y=y, batch=TINY, shuffled=True, epochs=(), again=None)
         few = replace(self.program, examples=ten, epochs=None, rates=())
         until = time.perf_counter() + min(self.seconds * 0.3, max(0.3, self.left * 0.5))
         for factor in RATES:

@@ -1,4 +1,4 @@
-"""A compiled Keras 3 model (torch backend) as a program: its own loss, and torch's optimiser of the same name and options."""
+"""A compiled Keras 3 model (on torch) as a program: its own loss, and torch's optimiser of the same name and options."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class KerasModule(nn.Module):
         return self.inner(x, training=self.training)
 
     def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True  # noqa: ARG002 - torch's signature
     ) -> Iterator[tuple[str, nn.Parameter]]:
         """By layer and variable: 'dense.kernel'. Keras's own names change when a model is copied."""
         seen: dict[str, int] = {}

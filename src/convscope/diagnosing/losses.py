@@ -49,8 +49,8 @@ class LossFacts:
     @property
     def classifies(self) -> bool:
         """A loss of classes?"""
-        return self.family in ("cross-entropy", "nll", "probability cross-entropy", "normalised cross-entropy", "bce", "bce logits",
-                               "hinge", "focal")  # fmt: skip
+        return self.family in ("cross-entropy", "nll", "probability cross-entropy", "normalised cross-entropy", "bce",
+                               "bce logits", "hinge", "focal")  # fmt: skip
 
 
 def _index(t: Tensor, k: int) -> Tensor:
@@ -95,7 +95,8 @@ FAMILIES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
     "nll": ("log-probabilities", lambda o, t: -(_hot(o, t) * o).sum(1).mean()),
     "probability cross-entropy": ("probabilities", lambda o, t: -(_hot(o, t) * o.log()).sum(1).mean()),
     "clipped cross-entropy": ("probabilities", lambda o, t: -(_last(o, t) * _p(o).log()).sum(-1).mean()),
-    "normalised cross-entropy": ("probabilities", lambda o, t: -(_last(o, t) * _p(o / o.sum(-1, keepdim=True)).log()).sum(-1).mean()),
+    "normalised cross-entropy":
+        ("probabilities", lambda o, t: -(_last(o, t) * _p(o / o.sum(-1, keepdim=True)).log()).sum(-1).mean()),
     "bce": ("probabilities", lambda o, t: F.binary_cross_entropy(_p(o), _like(o, t))),
     "bce logits": ("logits", lambda o, t: F.binary_cross_entropy_with_logits(o, _like(o, t))),
     "mse": ("values", lambda o, t: (o - _like(o, t)).square().mean()),
@@ -110,7 +111,8 @@ FAMILIES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
     "msle": ("values", lambda o, t: ((1 + o.clamp(min=0)).log() - (1 + _like(o, t)).log()).square().mean()),
     "mape": ("values", lambda o, t: ((o - _like(o, t)) / _like(o, t).abs().clamp(min=1e-7)).abs().mean()),
     "mse of softmax": ("logits", lambda o, t: (o.softmax(1) - _hot(o, t)).square().mean()),
-    "cross-entropy smoothed": ("logits", lambda o, t: -((0.9 * _hot(o, t) + 0.1 / o.shape[1]) * o.log_softmax(1)).sum(1).mean()),
+    "cross-entropy smoothed":
+        ("logits", lambda o, t: -((0.9 * _hot(o, t) + 0.1 / o.shape[1]) * o.log_softmax(1)).sum(1).mean()),
 }  # fmt: skip
 SOFTMAXES = ("cross-entropy", "cross-entropy (last axis)", "cross-entropy smoothed")
 
@@ -281,7 +283,7 @@ def _slope(program: Program, o: Tensor, t: Tensor | None) -> float:
 
 
 def best_constant(program: Program, o: Tensor, t: Tensor | None, steps: int = 60) -> float:
-    """The loss of the best answer that is the same for all: descent on one row, from several begins. An upper bound of it."""
+    """The loss of the best answer that is the same for all, or a bound above it: descent on one row, from several begins."""
     begins = [o.float().mean(0, keepdim=True)]
     if t is not None and t.is_floating_point() and t.numel() == o.numel():
         begins.append(t.float().reshape(o.shape).mean(0, keepdim=True))

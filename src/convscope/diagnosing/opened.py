@@ -25,8 +25,8 @@ WORDS = ("model", "data", "loss", "optimizer")
 MOST = 2048  # images read
 
 
-def program(reference: str, data: Any = None, loss: Any = None, optimizer: Any = None, *, network: Mapping[str, Any] | None = None,
-            **words: Any) -> Program:  # fmt: skip
+def program(reference: str, data: Any = None, loss: Any = None, optimizer: Any = None, *,
+            network: Mapping[str, Any] | None = None, **words: Any) -> Program:  # fmt: skip
     """Open a program. `network`: how to open a network (`opening.open`); `words` as in `given.program`. Errors: as there."""
     loss = _function(loss)
     if ":" in reference and not reference.startswith(("zoo:", "demo:", "timm:", "torchvision:", "hf:")):
@@ -57,13 +57,13 @@ def _made(reference: str) -> dict[str, Any] | None:
         torch.manual_seed(0)
         try:
             made: Any = thing(*args, **kwargs)
-        except Exception as problem:
+        except Exception as problem:  # whatever the user's own function raises is told with its remedy
             raise OpeningError(f"{reference} fails when it is called", f"{type(problem).__name__}: {problem}",
                                "call it in Python and mend it there") from problem  # fmt: skip
     if isinstance(made, dict):
-        found = cast("dict[str, Any]", made)
+        found: dict[str, Any] = made
     elif isinstance(made, tuple) and 2 <= len(cast("tuple[Any, ...]", made)) <= 4:
-        found = dict(zip(WORDS, cast("tuple[Any, ...]", made), strict=False))
+        found = dict[str, Any](zip(WORDS, cast("tuple[Any, ...]", made), strict=False))
     else:
         return None
     if "model" not in found:
@@ -104,6 +104,6 @@ def _split(examples: Any, share: float) -> tuple[Examples, Examples]:
     found = given.read(examples)
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(found)))
     cut = max(1, round(share * len(found)))
-    parts = [Examples(found.x[i], None if found.y is None else found.y[i], found.batch, found.shuffled, len(i), notes=found.notes)
-             for i in (order[cut:], order[:cut])]  # fmt: skip
+    parts = [Examples(found.x[i], None if found.y is None else found.y[i], found.batch, found.shuffled, len(i),
+                      notes=found.notes) for i in (order[cut:], order[:cut])]  # fmt: skip
     return parts[0], parts[1]

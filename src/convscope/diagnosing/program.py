@@ -9,6 +9,7 @@ import copy
 import functools
 import inspect
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -58,7 +59,8 @@ class Recipe:
         known = dict(model.named_parameters())
         groups = [{"params": [known[n] for n in names if n in known], **options} for names, options in self.groups]
         groups = [g for g in groups if g["params"]]
-        return self.kind(groups, **({} if "lr" in groups[0] else {"lr": 0.001})) if groups else None  # type: ignore[call-arg]
+        more: Any = {"lr": 0.001} if groups and "lr" not in groups[0] else {}
+        return self.kind(groups, **more) if groups else None
 
     @property
     def rate(self) -> float:
@@ -232,7 +234,9 @@ def _new(value: Any, memo: dict[int, Any]) -> Any:
 
 def _deep(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     try:
-        return copy.deepcopy(model, memo)
+        with warnings.catch_warnings():  # Keras copies its optimiser through an old protocol of NumPy's, and warns of it
+            warnings.simplefilter("ignore")
+            return copy.deepcopy(model, memo)
     except (RuntimeError, TypeError, NotImplementedError):  # a module that keeps tensors of a graph, or locks
         made = export.twin(model)
         for inner in made.modules():
@@ -250,7 +254,7 @@ def _deep(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
 
 @contextmanager
 def left_alone(model: nn.Module | None = None) -> Iterator[None]:
-    """Random generators (torch, NumPy, Python) are afterwards what they were, and so are the modes and gradients of `model`."""
+    """Random generators (torch, NumPy, Python) are afterwards what they were; so are the modes and gradients of `model`."""
     numpy = np.random.get_state()
     modes = [] if model is None else [(m, m.training) for m in model.modules()]
     grads = [] if model is None else [(p, p.grad) for p in model.parameters()]

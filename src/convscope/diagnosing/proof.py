@@ -2,7 +2,7 @@
 
     effect = mean over seeds of share(remedy) − share(control)          share: of the way from a constant answer to the best
     interval = effect ± t · s/√seeds                                    95 %, Student's t
-    confirmed: the interval lies above 0, the effect is at least 0.1, and the remedied copy learns with every seed
+    confirmed: the interval lies above 0, the effect is at least 0.02, and the remedied copy learns with every seed
 
 Weights begin as the user's own in every run; seeds change the order of the examples and the dropout. Several faults can hide
 one another: where the first remedy alone does not help, it is tried together with the next ones.
@@ -24,7 +24,7 @@ from convscope.diagnosing.suspicion import Change
 from convscope.diagnosing.trial import Trial, train
 
 _T = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}  # Student's t, 95 % two-sided, by degrees of freedom
-LEAST = 0.1  # effect, in shares of the way from a constant answer to the best
+LEAST = 0.02  # effect, in shares of the way from a constant answer to the best
 Progress = Callable[[int, int, str], None]
 
 
@@ -43,6 +43,11 @@ class Proof:
     curves: dict[str, NDArray[np.float64]] = field(
         default_factory=dict[str, "NDArray[np.float64]"]
     )  # control, remedy: (seeds, steps)
+
+    @property
+    def poor(self) -> bool:
+        """Does it still learn little, with the remedy?"""
+        return any(s.poor for s in self.remedied)
 
     @property
     def words(self) -> str:
@@ -82,7 +87,8 @@ def prove(
     effect = float(gain.mean())
     sound = all(s.learned and t.broke is None and not t.problem for t, s in remedied)
     curves = {"control": _curves([t for t, _ in kept]), "remedy": _curves([t for t, _ in remedied])}
-    return Proof(change.name, bool(sound and effect >= LEAST and effect - half > 0), effect, effect - half, effect + half, steps,
+    confirmed = bool(sound and effect >= LEAST and effect - half > 0)
+    return Proof(change.name, confirmed, effect, effect - half, effect + half, steps,
                  tuple(s for _, s in kept), tuple(s for _, s in remedied), curves)  # fmt: skip
 
 

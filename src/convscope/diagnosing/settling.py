@@ -92,8 +92,8 @@ def settle(
                 )
     scores = {name: np.array([_worth(t, s) for t, s in found]) for name, found in runs.items()}
     best = max(scores, key=lambda name: float(scores[name].mean()))
-    base = "as they are" if question == "normalise" else f"{program.optimizer.rate:.3g}" if question == "rate" else \
-        str(program.examples.batch) if question == "batch" else "shuffled" if program.examples.shuffled else "in order"  # fmt: skip
+    base = {"normalise": SAME.name, "rate": f"{program.optimizer.rate:.3g}", "batch": str(program.examples.batch),
+            "shuffle": "shuffled" if program.examples.shuffled else "in order"}[question]  # fmt: skip
     gain = scores[best] - scores[base]
     half = _T.get(len(gain) - 1, 2.0) * float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
     clear = best != base and float(gain.mean()) - half > 0
@@ -118,9 +118,9 @@ def settle(
     curves = {
         f"{question} {'control' if name == base else 'remedy'}": _stack([t for t, _ in runs[name]]) for name in {base, best}
     }
-    return Findings(origin=Origin(f"settle({question!r}, steps={steps}, seeds={seeds})", program.name, f"{len(program.examples)} examples",
-                                  seed, {"convscope": __version__}),
-                    title=f"{program.name}: {question}?", findings=(finding,), checked=rows, curves=curves,
+    origin = Origin(f"settle({question!r}, steps={steps}, seeds={seeds})", program.name, f"{len(program.examples)} examples",
+                    seed, {"convscope": __version__})  # fmt: skip
+    return Findings(origin=origin, title=f"{program.name}: {question}?", findings=(finding,), checked=rows, curves=curves,
                     units={"broke": "runs whose loss was not finite"}, notes=program.notes)  # fmt: skip
 
 

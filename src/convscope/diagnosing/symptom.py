@@ -1,5 +1,5 @@
-"""Is there a symptom at all? An alarm needs one: an error, a loss that is not finite or does not move, a score no better than
-a constant answer's, a gap. A run that does well is left in peace, whatever its settings look like.
+"""Is there a symptom at all? An alarm needs one: an error, a loss that is not finite or does not move, a score no better
+than a constant answer's, a gap. A run that does well is left in peace, whatever its settings look like.
 
     learned:  accuracy above the most frequent class's share by two standard errors and a tenth of the way; R² above 0.1
     poor:     accuracy below max(majority + 0.1, 0.6), R² below 0.3 (as studies of real faulty programs count it)
@@ -36,7 +36,9 @@ class Symptom:
 def symptom(evidence: Evidence) -> Symptom:
     """Of the watched run where there is one, else of the trial."""
     seen = of_run(evidence.run) if evidence.run is not None else None
-    if seen is not None and (seen.alarm or not evidence.has_program):
+    if not evidence.has_program:
+        return seen or Symptom("unsure", "too few losses were seen to tell")
+    if seen is not None and seen.alarm:
         return seen
     found = of_program(evidence)
     return seen if seen is not None and seen.kind == "" and found.kind in ("unsure", "flat") else found
@@ -61,8 +63,8 @@ def of_program(evidence: Evidence) -> Symptom:
     enough = trial.finished or n >= ENOUGH or (trial.epochs >= PASSES and n >= 60)
     if n >= 2 and trial.moved == 0:
         return Symptom("constant", "the weights never move", facts)
-    if n >= 5 and float(np.ptp(trial.losses)) <= 1e-6 * abs(trial.first) and not after.learned and evidence.program.examples.batch >= len(
-            evidence.program.examples):  # fmt: skip
+    whole = evidence.program.examples.batch >= len(evidence.program.examples)
+    if n >= 5 and float(np.ptp(trial.losses)) <= 1e-6 * abs(trial.first) and not after.learned and whole:
         return Symptom("constant", f"the loss stays at {trial.first:.4g}", facts)
     if after.metric == "loss" and (evidence.objective or not math.isfinite(after.share)):
         return _by_loss(evidence, enough, facts)
@@ -124,12 +126,13 @@ def of_run(run: Run | None) -> Symptom | None:
     if run is None:
         return None
     losses = np.asarray(run.steps.get("loss", run.epochs.get("loss", ())), np.float64)
-    seen = losses[~np.isnan(losses)] if np.isfinite(losses).any() else losses
+    seen = losses[~np.isnan(losses)]
     facts: dict[str, float | str] = {}
     bad = run.loop.get("loss_nonfinite_step")
+    watched = "loss_nonfinite_step" in run.loop  # then NaN stands for steps that were not looked at
     if bad is not None and bad == bad and bad >= 0:
         return Symptom("nan", f"the loss is not finite at step {int(bad)}")
-    if len(losses) and not np.isfinite(losses[-1]) and not len(seen[np.isfinite(seen)]) == len(seen):
+    if not watched and len(losses) and not np.isfinite(losses[-1]):
         return Symptom("nan", "the loss is not finite at the end")
     if len(seen) < 4:
         return None

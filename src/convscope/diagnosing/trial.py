@@ -51,7 +51,7 @@ def output_of(program: Program, x: Tensor) -> Any:
 
 
 def answer(program: Program, x: Tensor, size: int = 256, training: bool = False) -> Any:
-    """(N, …) answers in evaluation mode, without gradient. A network that answers with several tensors gives the first batch's."""
+    """(N, …) answers in evaluation mode, without gradient. Where an answer is several tensors: the first batch's."""
     program.model.train(training)
     found = []
     with torch.no_grad(), warnings.catch_warnings():
@@ -73,7 +73,7 @@ def train(
 ) -> Trial:
     """Train this twin in place: at most `steps` steps or `seconds`. `watch(step, program)` is called after each step.
 
-    The user's number of epochs bounds it too, where it was given. A loss that is not finite, or an error, ends it; both are told.
+    The user's number of epochs bounds it too, where it was given. A loss that is not finite, or an error, ends it.
     """
     begun = time.perf_counter()
     losses: list[float] = []
