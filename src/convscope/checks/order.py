@@ -152,7 +152,8 @@ def batch_entropy(kinds: NDArray[np.int64], batch: int) -> float:
 def resplit(program: Program) -> Program:
     """Training and held-out examples thrown together and split at random (seed 0) into parts of the same sizes."""
     e, held = program.examples, program.held_out
-    assert held is not None
+    if held is None:
+        return program
     x = torch.cat([e.x, held.x])
     y = None if e.y is None or held.y is None else torch.cat([e.y, held.y])
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(x)))
