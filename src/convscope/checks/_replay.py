@@ -1,10 +1,11 @@
-"""The pass again with other values in the place of the last layer's; and how low a loss of the output can be brought there."""
+"""The pass again with other values in the place of the last layer's; and how low a loss of the output comes there."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ def descend(evidence: Evidence, of: Callable[[Tensor], Tensor], begin: Tensor, s
     best, where, until = math.inf, begin, time.perf_counter() + SECONDS
     with left_alone(), torch.enable_grad():
         for _ in range(steps):
-            value = losses.quiet(evidence.twin, of(free), None)
+            value = losses.quiet(evidence.twin, of(free), evidence.y)
             if not bool(torch.isfinite(value)) or not value.requires_grad or time.perf_counter() > until:
                 break
             if float(value) < best:
@@ -42,3 +43,24 @@ def descend(evidence: Evidence, of: Callable[[Tensor], Tensor], begin: Tensor, s
             (free.grad,) = torch.autograd.grad(value, free)
             optimizer.step()
     return best, where
+
+
+def passed(evidence: Evidence, norm: str, again: Callable[..., Tensor], z: Tensor) -> float:
+    """‖P g‖ / ‖g‖ over the batch (and positions), unit by unit."""
+    seen: list[Tensor] = []
+
+    def kept(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        seen.append(func(*args, **kwargs))
+        return seen[-1]
+
+    with left_alone(), torch.enable_grad():
+        value = losses.quiet(evidence.twin, again({norm: kept}, z.clone().requires_grad_()), evidence.y)
+        if not seen or not value.requires_grad:
+            return math.nan
+        (g,) = torch.autograd.grad(value, seen[-1], allow_unused=True)
+    if g is None or float(g.norm()) == 0:
+        return math.nan
+    g, v = (t.detach().transpose(0, 1).flatten(1).double() for t in (g, seen[-1]))
+    v = (v - v.mean(1, keepdim=True)) / v.std(1, unbiased=False, keepdim=True).clamp(min=1e-12)
+    left = g - g.mean(1, keepdim=True) - v * (g * v).mean(1, keepdim=True)
+    return float(left.norm() / g.norm())

@@ -46,7 +46,7 @@ class Broadcasting:
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
         out, y = evidence.tensor, evidence.y
-        if out is None or y is None or evidence.program.objective or out.shape == y.shape or out.numel() != y.numel():
+        if out is None or y is None or evidence.objective or out.shape == y.shape or out.numel() != y.numel():
             return
         if len(out) < 3 or evidence.loss.problem:
             return

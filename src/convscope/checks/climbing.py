@@ -47,7 +47,7 @@ class Climbing:
         validate(self)
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
-        if evidence.tensor is None or evidence.y is None or evidence.loss.problem or evidence.program.objective:
+        if evidence.tensor is None or evidence.y is None or evidence.loss.problem or evidence.objective:
             return
         turned = bool(evidence.program.optimizer.option("maximize", False))
         known = bool(evidence.loss.family)

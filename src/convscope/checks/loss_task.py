@@ -47,7 +47,7 @@ class LossTask:
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
         out, targets, family = evidence.tensor, evidence.targets, evidence.loss.family
-        if out is None or evidence.y is None or evidence.loss.problem or evidence.program.objective:
+        if out is None or evidence.y is None or evidence.loss.problem or evidence.objective:
             return
         quantities = targets.kind == "values"
         if quantities and shared.says_nothing(evidence):

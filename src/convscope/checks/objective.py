@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from convscope.checks import _output as shared
-from convscope.checks._replay import descend, replayed
-from convscope.diagnosing import changes, losses
+from convscope.checks._replay import descend, passed, replayed
+from convscope.diagnosing import changes
 from convscope.diagnosing.calls import identity
 from convscope.diagnosing.evidence import Evidence
-from convscope.diagnosing.program import left_alone
 from convscope.diagnosing.suspicion import HINT, LIKELY, STRONG, Suspicion
 from convscope.fields import param, validate
 
@@ -55,12 +53,12 @@ class Objective:
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
         out = evidence.tensor
-        if not evidence.program.objective or out is None or out.ndim < 2 or evidence.loss.problem:
+        if not evidence.objective or out is None or out.ndim < 2 or evidence.loss.problem:
             return
         if len(out) < 2 or not out.is_floating_point() or not math.isfinite(evidence.start):
             return
         free, best = descend(evidence, lambda o: o, out.detach(), self.steps)
-        unbounded = shared.loss_at(evidence, 10 * best) < free - abs(free)
+        unbounded = shared.loss_at(evidence, 10 * best) < free - 0.01 * abs(evidence.start - free)
         if not evidence.tail:
             if unbounded:
                 yield _endless(evidence, free)
@@ -80,35 +78,18 @@ class Objective:
         bare, _ = descend(evidence, functools.partial(again, dict.fromkeys(norms, identity)), z, self.steps)
         if norms:
             here, _ = descend(evidence, functools.partial(again, {}), z, self.steps)
-            yield from self._normed(evidence, norms, (here, bare), self._passed(evidence, norms[-1], again, z))
+            told = list(self._normed(evidence, norms, (here, bare), passed(evidence, norms[-1], again, z)))
+            if not told and here - free > self.gap * abs(evidence.start - free):
+                told = [self._fixed(evidence, norms, bounded, (here, free))]
+            yield from told
         if bounded and not unbounded and bare - free > self.gap * abs(evidence.start - free):
             yield self._bounded(evidence, norms, bounded, (bare, free))
 
-    def _passed(self, evidence: Evidence, norm: str, again: Callable[..., Tensor], z: Tensor) -> float:
-        """‖P g‖ / ‖g‖ over the batch (and positions), unit by unit."""
-        seen: list[Tensor] = []
-
-        def kept(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-            seen.append(func(*args, **kwargs))
-            return seen[-1]
-
-        with left_alone(), torch.enable_grad():
-            value = losses.quiet(evidence.twin, again({norm: kept}, z.clone().requires_grad_()), None)
-            if not seen or not value.requires_grad:
-                return math.nan
-            (g,) = torch.autograd.grad(value, seen[-1], allow_unused=True)
-        if g is None or float(g.norm()) == 0:
-            return math.nan
-        g, v = (t.detach().transpose(0, 1).flatten(1).double() for t in (g, seen[-1]))
-        v = (v - v.mean(1, keepdim=True)) / v.std(1, unbiased=False, keepdim=True).clamp(min=1e-12)
-        left = g - g.mean(1, keepdim=True) - v * (g * v).mean(1, keepdim=True)
-        return float(left.norm() / g.norm())
-
-    def _normed(self, evidence: Evidence, norms: list[str], lows: tuple[float, float], passed: float) -> Iterator[Suspicion]:
+    def _normed(self, evidence: Evidence, norms: list[str], lows: tuple[float, float], share: float) -> Iterator[Suspicion]:
         here, bare = lows
         way = evidence.start - bare
         lost = (here - bare) / way if way > 0 else 0.0
-        if not lost > self.gap and not passed < self.gap:
+        if not lost > self.gap and not share < self.gap:
             return
         call = next(c for c in evidence.tail if c.key == norms[-1])
         yield Suspicion(
@@ -117,17 +98,34 @@ class Objective:
             "whatever "
             f"the network computes. {min(lost, 1):.0%} of the way down is out of reach with them as they are, and of the "
             "gradient "
-            f"{passed:.0%} comes through: what all examples want alike is subtracted with the mean, and only the norm's "
+            f"{share:.0%} comes through: what all examples want alike is subtracted with the mean, and only the norm's "
             "shift can "
             "follow it, at the pace of the rate",
             "leave the batch norm at the output out; an activation there may keep the outputs bounded",
             {"loss at the start": evidence.start, "lowest loss with the norm": here, "lowest loss without it": bare,
              "share of the way out of "
-             "reach": lost, "share of the gradient that passes": passed, "threshold of both": self.gap,
-             "loss after a short training": evidence.after.value},
+             "reach": lost, "share of the gradient that passes": share, "threshold of both": self.gap,
+             "loss after a short "
+             "training": evidence.after.value, "loss of the best constant answer": evidence.loss.constant},
             shared.place(call), shared.lines(evidence, call, ""),
             "without the norm the loss does not fall further", changes.without(norms, "without batch norm at the output"),
             shows=lost > self.gap,
+        )  # fmt: skip
+
+    def _fixed(self, evidence: Evidence, norms: list[str], bounded: list[str], lows: tuple[float, float]) -> Suspicion:
+        here, free = lows
+        call = next(c for c in evidence.tail if c.key == norms[-1])
+        return Suspicion(
+            "A11", LIKELY, "the loss falls in the first epoch and is flat from then on",
+            "batch norm stands at the output and fixes the mean and spread of every output over the batch: the loss comes "
+            "to the "
+            "lowest value that this allows, and stays there; outputs without norm and activation go further down",
+            "leave the norm (and the activation) at the output out; where a bound is meant, say it in the loss",
+            {"loss at the "
+             "start": evidence.start, "lowest loss with the norm": here, "lowest loss of free outputs found": free,
+             "share of the way that may be lost": self.gap, "loss after a short training": evidence.after.value},
+            shared.place(call), shared.lines(evidence, call, ""), "the bound on the outputs belongs to the problem",
+            changes.without([*norms, *bounded], "linear output, without the norm"), harmless=not shared.struggles(evidence),
         )  # fmt: skip
 
     def _bounded(self, evidence: Evidence, norms: list[str], bounded: list[str], lows: tuple[float, float]) -> Suspicion:

@@ -47,7 +47,7 @@ class OutputWidth:
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
         out, y, targets = evidence.tensor, evidence.y, evidence.targets
-        if out is None or y is None or out.ndim < 2 or evidence.loss.problem or evidence.program.objective or not len(out):
+        if out is None or y is None or out.ndim < 2 or evidence.loss.problem or evidence.objective or not len(out):
             return
         axis = shared.class_axis(evidence)
         width, numbers = out.shape[axis], out[0].numel()

@@ -138,7 +138,7 @@ class Placement:
 
     def _normed(self, evidence: Evidence) -> Iterator[Suspicion]:
         norms = [c for c in evidence.tail if c.op == "batch_norm"]
-        if not norms or evidence.targets.kind != "values" or evidence.program.objective or evidence.loss.problem:
+        if not norms or evidence.targets.kind != "values" or evidence.objective or evidence.loss.problem:
             return
         poor = shared.struggles(evidence)
         yield Suspicion(

@@ -56,7 +56,7 @@ class Reduction:
         yield from self._in_the_network(evidence)
         if evidence.loss.problem or not len(out):
             return
-        if evidence.y is not None and not evidence.program.objective and len(out) > 2:
+        if evidence.y is not None and not evidence.objective and len(out) > 2:
             yield from self._over_the_batch(evidence, out)
         if abs(evidence.loss.grows - 2) < 0.1 and len(out) > 1:
             yield self._sum(evidence, len(out))
