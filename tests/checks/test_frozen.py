@@ -1,6 +1,6 @@
 """Parameters that are frozen, unknown to the optimiser, or not the model's.
 
-Mutation that turns this red: in frozen.py, `known[n].ndim >= 2]` in `_head` → `known[n].ndim >= 9]`.
+Mutation that turns this red: in frozen.py, `bad = nothing or bool(stuck)` → `bad = nothing`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Units that begin alike stay alike; the last layer may begin at zero.
 
-Mutation that turns this red: in symmetry.py, `weighted(evidence)[:-1]` → `weighted(evidence)`.
+Mutation that turns this red: in symmetry.py, `if apart <= self.slack` → `if apart > self.slack`.
 """
 
 from __future__ import annotations

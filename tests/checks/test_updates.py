@@ -1,6 +1,6 @@
 """A training that ends while the loss still falls.
 
-Mutation that turns this red: in updates.py, `if won <= self.gain and` → `if won > self.gain and`.
+Mutation that turns this red: in updates.py, `not 0 < n <= self.few` → `0 < n <= self.few`.
 """
 
 from __future__ import annotations

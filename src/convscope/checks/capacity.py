@@ -18,12 +18,14 @@ import torch
 from torch import nn
 
 from convscope.checks._sites import ancestors, place, rows, weight, weighted
+from convscope.checks._tried import progress
 from convscope.diagnosing.calls import Call
 from convscope.diagnosing.changes import drawn, rewritten
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.keras_program import KerasModule
 from convscope.diagnosing.program import Program
 from convscope.diagnosing.suspicion import HINT, LIKELY, STRONG, Change, Suspicion
+from convscope.diagnosing.trial import train
 from convscope.fields import param, validate
 
 
@@ -65,9 +67,11 @@ class Capacity:
         small = units < max(8, evidence.targets.classes)
         if not tight and not (fails and small):
             return
+        change = self._widened(evidence)
+        helps = not tight and change is not None and tiny.share < 0.3 and self._helps(evidence, change)
         yield Suspicion(
             "A6",
-            (STRONG if fails else LIKELY) if tight else LIKELY if tiny.share < 0.3 else HINT,
+            (STRONG if fails else LIKELY) if tight else LIKELY if helps else HINT,
             "the score stays low, even on ten examples" if fails else "the score stays low",
             f"{place(call)} has {units} unit{'s' if units > 1 else ''}: of each example's {inputs} numbers no more pass it",
             f"widen the hidden layers to {self.width} units or more",
@@ -81,8 +85,16 @@ class Capacity:
             place(call),
             f"- {call.name}: {units} units\n+ {call.name}: {max(self.width, 2 * units)} units",
             "a network of the same shape with 32 units in each hidden layer scores no better",
-            self._widened(evidence),
+            change,
         )
+
+    def _helps(self, evidence: Evidence, change: Change) -> bool:
+        """Does the wider network learn in a short while what the trial did not?"""
+        if evidence.left < 0.1:
+            return False
+        wider = replace(change.apply(evidence.program.twin()), epochs=None)
+        done = train(wider, evidence.seed, 500, min(0.3, evidence.left / 4))
+        return not done.problem and progress(evidence, done) > progress(evidence, evidence.trial) + 0.2
 
     def _hidden(self, evidence: Evidence) -> list[tuple[Call, int]]:
         """Hidden layers that every example passes, with their units; a convolution's map counts by its channels."""
@@ -143,6 +155,8 @@ class Capacity:
     def _keras(self, program: Program) -> Program:
         inner: Any = cast("KerasModule", program.model).inner
         config = inner.get_config()
+        for layer in config["layers"]:
+            layer.pop("build_config", None)  # the shapes that were; the new ones follow from the units
         dense = [layer for layer in config["layers"] if layer["class_name"] == "Dense"]
         for layer in dense[:-1]:
             layer["config"]["units"] = max(self.width, int(layer["config"]["units"]))

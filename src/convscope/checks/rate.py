@@ -52,9 +52,9 @@ class Rate:
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
         trial, recipe = evidence.trial, evidence.program.optimizer
-        if trial.problem or len(trial.losses) < 2 or recipe.rate <= 0:
+        if trial.problem or len(trial.losses) < 2 or recipe.rate <= 0 or evidence.loss.factor < 0:
             return
-        share = evidence.after.share
+        share = evidence.after.share if math.isfinite(evidence.after.share) else progress(evidence, trial)
         if trial.broke is None and math.isfinite(share) and share > self.well:
             return
         rise = first_step(evidence)
@@ -109,6 +109,7 @@ class Rate:
 
     def _low(self, evidence: Evidence) -> Suspicion | None:
         trial, recipe, program = evidence.trial, evidence.program.optimizer, evidence.program
+        share, known = evidence.after.share, math.isfinite(evidence.after.share)
         usual = USUAL.get(recipe.kind.__name__, 1e-3)
         creeping = trial.first_moved < self.slow or recipe.rate < usual / 10 * 1.0001
         total = program.examples.total or len(program.examples)
@@ -124,7 +125,7 @@ class Rate:
         best = best if wins else 100.0
         return Suspicion(
             "P2",
-            STRONG if wins and creeping and not evidence.after.share > 0.5 else LIKELY if slow else HINT,
+            STRONG if wins and creeping and known and share <= 0.5 else LIKELY if slow and known else HINT,
             "the loss falls straight and slowly",
             f"each update moves the weights by {trial.first_moved:.1g} of their size: they do not get far",
             f"a learning rate of {recipe.rate * best:.1g} in place of {recipe.rate:.3g}",

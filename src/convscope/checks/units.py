@@ -101,7 +101,7 @@ class Units:
         begin, end = before.get(first.key, math.nan), after.get(first.key, math.nan)
         source = evidence.calls[next(i for i in first.inputs if i >= 0)].value.detach().float()
         raw = float(evidence.x.float().std()) > 10 if evidence.x.is_floating_point() and evidence.x.numel() > 1 else False
-        strength = HINT if begin < self.saturated else LIKELY if raw else STRONG
+        strength = HINT if begin < self.saturated or evidence.after.learned else LIKELY if raw else STRONG
         return Suspicion(
             "A3",
             strength,
