@@ -90,10 +90,8 @@ class Capacity:
 
     def _helps(self, evidence: Evidence, change: Change) -> bool:
         """Does the wider network learn in a short while what the trial did not?"""
-        if evidence.left < 0.1:
-            return False
         wider = replace(change.apply(evidence.program.twin()), epochs=None)
-        done = train(wider, evidence.seed, 500, min(0.3, evidence.left / 4))
+        done = train(wider, evidence.seed, 500, max(0.05, min(0.3, evidence.left / 4)))
         return not done.problem and progress(evidence, done) > progress(evidence, evidence.trial) + 0.2
 
     def _hidden(self, evidence: Evidence) -> list[tuple[Call, int]]:
