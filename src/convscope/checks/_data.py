@@ -108,7 +108,7 @@ def graded(evidence: Evidence, far: bool = True) -> float:
     """How much a fault of the data counts: much where it is `far` out and training went badly, hardly where it went well."""
     if poor(evidence):
         return STRONG if far else LIKELY
-    return LIKELY if not evidence.after.share > LEARNT else HINT
+    return LIKELY if far and not evidence.after.share > LEARNT else HINT
 
 
 def labels(evidence: Evidence, examples: Examples | None = None) -> Tensor | None:
