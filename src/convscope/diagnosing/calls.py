@@ -170,7 +170,7 @@ class Replacing(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        op = canonical(_name(func), False)
+        op = canonical(_name(func), any(isinstance(a, nn.Parameter) for a in args))
         if op not in self.watched:
             return func(*args, **kwargs)
         turn = self.turns[op] = self.turns.get(op, -1) + 1
