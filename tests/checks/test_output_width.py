@@ -29,6 +29,13 @@ def test_one_output_for_three_classes() -> None:
         assert lesson(evidence, found[0])[1] > 0.6
 
 
+def test_a_loss_that_cuts_the_outputs_itself() -> None:
+    def loss(output: Tensor, target: Tensor) -> Tensor:  # an answer and its spread, side by side
+        return ((output[:, :1] - target).square() * (-output[:, 1:]).exp() + output[:, 1:]).mean()
+
+    assert asked(OutputWidth(), net(wide=2), data("values"), loss)[1] == []
+
+
 def test_the_right_width() -> None:
     assert asked(OutputWidth(), net(), data(), F.cross_entropy)[1] == []
     assert asked(OutputWidth(), net(wide=4), data(), F.cross_entropy)[1] == []

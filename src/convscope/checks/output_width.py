@@ -53,7 +53,7 @@ class OutputWidth:
         width, numbers = out.shape[axis], out[0].numel()
         if targets.kind == "one-hot" and out.shape != y.shape and width == 1 and targets.classes > 2:
             yield self._folded(evidence, numbers)
-        elif targets.kind == "values" and numbers != targets.numbers:
+        elif targets.kind == "values" and numbers != targets.numbers and _broadcast(evidence, numbers > targets.numbers):
             yield self._quantities(evidence, numbers)
         elif targets.kind == "indices" and targets.classes > 2 and width == 1 and numbers == targets.numbers \
                 and (evidence.loss.reads in ("probabilities", "log-probabilities") or evidence.loss.family == "bce logits"):
@@ -120,6 +120,16 @@ class OutputWidth:
             f"- nn.Linear(…, {width})\n+ nn.Linear(…, "
             f"{evidence.targets.classes})", "the other classes do occur", harmless=True,
         )  # fmt: skip
+
+
+def _broadcast(evidence: Evidence, outputs: bool) -> bool:
+    """Is the loss the same when the numbers of an example change places, in outputs or targets? Then it spreads the other."""
+    o, y = shared.made_up(evidence, 1)[0], evidence.y
+    assert y is not None
+    turned = (o.reshape(len(o), -1).roll(1, 1).reshape(o.shape), y) if outputs else (
+        o, y.reshape(len(y), -1).roll(1, 1).reshape(y.shape))  # fmt: skip
+    a, b = shared.loss_at(evidence, o), shared.loss_at(evidence, *turned)
+    return abs(a - b) <= 1e-5 * max(abs(a), abs(b), 1e-12)
 
 
 def widened(evidence: Evidence, classes: int) -> Change | None:

@@ -126,7 +126,7 @@ class Reduction:
 
     def _sum(self, evidence: Evidence, size: int) -> Suspicion:
         facts, plain = evidence.loss, evidence.program.optimizer.kind is torch.optim.SGD
-        wild = plain and shared.struggles(evidence)
+        wild = plain and shared.struggles(evidence) and not evidence.after.learned
         times = evidence.program.examples.batch * (facts.factor / size if facts.family else 1.0)
         share = size / facts.factor if facts.family and facts.factor > 0 else 1.0
 
