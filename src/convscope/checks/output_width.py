@@ -123,7 +123,7 @@ class OutputWidth:
 
 
 def _broadcast(evidence: Evidence, outputs: bool) -> bool:
-    """Is the loss the same when the numbers of an example change places, in outputs or targets? Then it spreads the other."""
+    """Is the loss the same when the numbers of an example change places, in outputs or targets? Then it spreads them."""
     o, y = shared.made_up(evidence, 1)[0], evidence.y
     assert y is not None
     turned = (o.reshape(len(o), -1).roll(1, 1).reshape(o.shape), y) if outputs else (
