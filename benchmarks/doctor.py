@@ -21,9 +21,10 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import numpy as np
 import torch
+from benchmarks import doctor_cases, doctor_unseen
+from benchmarks.doctor_cases import Case
 
 import convscope as cs
-from benchmarks.doctor_cases import Case, cases
 
 
 def diagnosed(case: Case, seed: int, seconds: float, prove: int) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def diagnosed(case: Case, seed: int, seconds: float, prove: int) -> dict[str, An
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         if setup.loop is not None:
-            watching = cs.watch(setup.model, setup.optimizer)
+            watching = cs.watch(setup.model, setup.optimizer, full=True)
             with contextlib.suppress(Exception), watching:
                 setup.loop()
             run = watching.result()
@@ -89,9 +90,10 @@ def main() -> None:
     parser.add_argument("--prove", type=int, default=0, help="seeds of the proof")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--unseen", action="store_true", help="the programs of doctor_unseen instead")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    known = cases()
+    known = (doctor_unseen if given.unseen else doctor_cases).cases()
     kinds = {"healthy": [c for c in known.values() if not c.fault], "faulty": [c for c in known.values() if c.fault]}
     chosen = [c for word in given.ids for c in kinds.get(word, [known[word]] if word in known else [])] or list(known.values())
     rows: list[dict[str, Any]] = []

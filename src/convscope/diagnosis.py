@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from convscope import __version__, registry
@@ -55,13 +56,16 @@ def diagnose(
 def _asked(evidence: Evidence, progress: Progress | None) -> tuple[list[Suspicion], dict[str, NDArray[Any]]]:
     """Every check that applies; what each took, and what it suspects."""
     names = registry.names("checks")
+    broken = evidence.has_program and not _finite(evidence.program)
+    if broken:
+        evidence.notes.append("the weights hold NaN already: the program itself was not checked; give a fresh model")
     found: list[Suspicion] = []
     rows: dict[str, list[Any]] = {"check": [], "suspects": [], "seconds": []}
     for k, name in enumerate(names):
         if progress is not None:
             progress(k, len(names), name)
         check: Any = registry.load("checks", name)()
-        if (check.needs == "program" and not evidence.has_program) or (check.needs == "run" and evidence.run is None):
+        if (check.needs == "program" and (broken or not evidence.has_program)) or (check.needs == "run" and evidence.run is None):
             continue
         begun = time.perf_counter()
         try:
@@ -74,6 +78,10 @@ def _asked(evidence: Evidence, progress: Progress | None) -> tuple[list[Suspicio
         rows["suspects"].append(" ".join(s.fault for s in said))
         rows["seconds"].append(round(time.perf_counter() - begun, 3))
     return found, {k: np.array(v) for k, v in rows.items()} if rows["check"] else {}
+
+
+def _finite(program: Program) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in program.model.parameters() if p.is_floating_point())
 
 
 def _proved(program: Program, ranked: list[Ranked], told: tuple[Finding, ...], seeds: int, seconds: float,

@@ -73,11 +73,15 @@ def loss_at(evidence: Evidence, outputs: Tensor, target: Tensor | None = None) -
 
 
 def made_up(evidence: Evidence, count: int = 4, seed: int = 11) -> list[Tensor]:
-    """Outputs in 0.05 … 0.95, drawn: a loss of probabilities reads them, and one of logits too."""
+    """Outputs in 0.05 … 0.95, drawn, which losses of probabilities and of logits read; of large values at their own scale."""
     out = evidence.tensor
     assert out is not None
     generator = torch.Generator().manual_seed(seed)
-    return [torch.rand(out.shape, generator=generator).clamp(0.05, 0.95).to(out.device) for _ in range(count)]
+    made = [torch.rand(out.shape, generator=generator).clamp(0.05, 0.95).to(out.device) for _ in range(count)]
+    targets = evidence.targets
+    if targets.kind == "values" and evidence.loss.reads == "values" and max(abs(targets.low), abs(targets.high)) > 10:
+        return [targets.low + (targets.high - targets.low) * o for o in made]  # or float32 hides what they change
+    return made
 
 
 def says_nothing(evidence: Evidence) -> bool:

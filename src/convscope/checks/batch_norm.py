@@ -62,7 +62,8 @@ class BatchNorm:
         off = [n for n in norms if n[3]]
         if off:
             yield self._axis(evidence, off[0][0])
-        yield from self._lagging(evidence, norms, batch)
+        if evidence.after.metric != "loss" or not evidence.objective:  # an objective has no share to compare modes by
+            yield from self._lagging(evidence, norms, batch)
 
     def _small(self, evidence: Evidence, name: str, batch: int) -> Suspicion:
         refused = "more than 1 value per channel" in evidence.trial.problem

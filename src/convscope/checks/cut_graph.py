@@ -38,6 +38,8 @@ class CutGraph:
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
         loop = Loop(evidence)
+        if len(loop.names("frozen")) >= max(loop.count("parameters"), 1):
+            return  # nothing asks for a gradient: that is another fault
         cut, blind, forwards = loop.count("loss_detached"), loop.count("forwards_no_grad"), loop.count("forwards")
         silent, places = loop.names("no_gradient"), loop.names("detached")
         facts = loop.said("forwards", "forwards_no_grad", "backwards", "loss_detached") | {

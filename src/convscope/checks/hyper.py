@@ -48,19 +48,24 @@ class Hyper:
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
         recipe = evidence.program.optimizer
+        rate = _usual_rate(recipe.kind)
+        wild = rate is not None and recipe.rate >= 10 * rate  # one remedy for both: the defaults
+        more: dict[str, Any] = {"lr": rate} if wild else {}
         for name, value, bound, strength, why in self._odd(evidence):
             usual = _usual(recipe.kind, name)
+            if wild:
+                why += f"; the rate {recipe.rate:g} is {recipe.rate / (rate or 1):.0f} times the usual {rate:g} besides"
             yield Suspicion(
                 "P10",
                 strength,
                 "training is unsteady" if strength > HINT else "training is slower than it need be",
                 why,
-                f"{name}={usual}, as is usual",
-                {name: str(value), "bound": bound, "usual": str(usual)},
+                f"{name}={usual}, as is usual" + (f", and lr={rate:g}" if wild else ""),
+                {name: str(value), "bound": bound, "usual": str(usual), "rate": recipe.rate},
                 "optimizer",
-                f"- {name}={value}\n+ {name}={usual}",
+                f"- {name}={value}\n+ {name}={usual}" + (f"\n- lr={recipe.rate:g}\n+ lr={rate:g}" if wild else ""),
                 f"with {name}={usual} it trains alike",
-                optimizing(f"{name}={usual}", **{name: usual}),
+                optimizing(f"{name}={usual}" + (f", lr={rate:g}" if wild else ""), **{name: usual, **more}),
                 harmless=strength <= HINT,
             )
 
@@ -98,3 +103,9 @@ def _usual(kind: type[Any], name: str) -> Any:
     if name == "momentum":
         return 0.9
     return inspect.signature(kind).parameters[name].default
+
+
+def _usual_rate(kind: type[Any]) -> float | None:
+    """The class's own default; None for SGD, which has no rate that suits all."""
+    value = None if kind.__name__ == "SGD" else inspect.signature(kind).parameters["lr"].default
+    return float(value) if isinstance(value, (int, float)) else None

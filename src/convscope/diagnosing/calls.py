@@ -26,15 +26,16 @@ _NAMES = {
     "conv_transpose2d": "conv", "conv_transpose1d": "conv",
     "relu_": "relu", "relu6": "relu", "threshold": "relu", "clamp_min": "relu", "leaky_relu_": "leaky_relu",
     "prelu": "leaky_relu", "rrelu": "leaky_relu", "elu_": "elu", "sigmoid_": "sigmoid", "hardsigmoid": "sigmoid",
-    "tanh_": "tanh", "hardtanh": "tanh", "_softmax": "softmax", "_log_softmax": "log_softmax", "logsigmoid": "log_sigmoid",
+    "tanh_": "tanh", "hardtanh_": "hardtanh", "_softmax": "softmax", "_log_softmax": "log_softmax",
+    "logsigmoid": "log_sigmoid",
     "silu_": "silu", "alpha_dropout": "dropout", "dropout1d": "dropout", "dropout2d": "dropout", "dropout3d": "dropout",
     "dropout_": "dropout", "feature_dropout": "dropout", "native_batch_norm": "batch_norm", "instance_norm": "instance_norm",
     "addmm": "linear", "baddbmm": "linear", "lstm": "lstm", "gru": "gru", "rnn_tanh": "rnn", "rnn_relu": "rnn",
     "lstm_cell": "lstm", "gru_cell": "gru", "rnn_tanh_cell": "rnn",
     "multi_head_attention_forward": "attention", "scaled_dot_product_attention": "attention",
 }  # fmt: skip
-ACTIVATIONS = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "sigmoid", "tanh", "softmax",
-               "log_softmax", "log_sigmoid", "hardswish", "softsign")  # fmt: skip
+ACTIVATIONS = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "sigmoid", "tanh", "hardtanh",
+               "softmax", "log_softmax", "log_sigmoid", "hardswish", "softsign")  # fmt: skip
 WEIGHTED = ("linear", "conv", "lstm", "gru", "rnn", "embedding", "attention")
 NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "local_response_norm", "rms_norm")
 _PLUMBING = {

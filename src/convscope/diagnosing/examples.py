@@ -193,6 +193,8 @@ def _reread(dataset: Any, most: int) -> tuple[Any, Any] | None:
     """The first of a dataset that is read by number, twice; None for a stream."""
     if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         return None
+    if not len(dataset):
+        return None  # told by whoever wants a batch of it
     many = range(min(most, len(dataset)))
     return tuple(_pair(default_collate([dataset[i] for i in many])) for _ in range(2))  # type: ignore[return-value]
 

@@ -114,6 +114,8 @@ FAMILIES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
     "cross-entropy smoothed":
         ("logits", lambda o, t: -((0.9 * _hot(o, t) + 0.1 / o.shape[1]) * o.log_softmax(1)).sum(1).mean()),
 }  # fmt: skip
+WIDE = {"logits": ("normal",), "values": ("wide", "normal"), "log-probabilities": ("normal",), "probabilities": ("unit",)}
+NARROW = {"values": ("unit",), "log-probabilities": ("log",), "probabilities": ("simplex",)}  # outputs on which it is asked
 SOFTMAXES = ("cross-entropy", "cross-entropy (last axis)", "cross-entropy smoothed")
 
 
@@ -181,7 +183,9 @@ def quiet(program: Program, o: Tensor, t: Tensor | None) -> Tensor:
 
 
 def _recognised(program: Program, o: Tensor, t: Tensor | None) -> tuple[str, float, float, str]:
-    """The first family whose values lie on one line with the loss's."""
+    """The first family whose values lie on one line with the loss's: on free outputs before those of a narrow kind (where
+    several families are one), and through the origin before lines that add something.
+    """
     if t is None or o.ndim == 0:
         return "", 1.0, 0.0, "values"
     generator = torch.Generator().manual_seed(0)
@@ -193,13 +197,16 @@ def _recognised(program: Program, o: Tensor, t: Tensor | None) -> tuple[str, flo
         inputs["wide"] = normal * float(t.float().std(unbiased=False)) + float(t.float().mean())
     with torch.no_grad():
         asked = {name: torch.stack([quiet(program, x, t) for x in xs]) for name, xs in inputs.items()}
-        for family, (reads, f) in FAMILIES.items():
-            on = {"logits": ("normal",), "values": ("wide", "normal", "unit"), "log-probabilities": ("normal", "log"),
-                  "probabilities": ("unit", "simplex")}[reads]  # fmt: skip
-            for kind in (k for k in on if k in inputs):
-                line = _line(f, inputs[kind], asked[kind], t)
-                if line is not None:
-                    return family, *line, reads
+        for on in WIDE, NARROW:
+            adds = None
+            for family, (reads, f) in FAMILIES.items():
+                for kind in (k for k in on.get(reads, ()) if k in inputs):
+                    line = _line(f, inputs[kind], asked[kind], t)
+                    if line is not None and line[1] == 0:
+                        return family, *line, reads
+                    adds = adds or (None if line is None else (family, *line, reads))
+            if adds is not None:
+                return adds
     return "", 1.0, 0.0, "values"
 
 
@@ -317,7 +324,7 @@ def _descend(program: Program, begin: Tensor, of: Callable[[Tensor], Tensor], t:
             value = quiet(program, of(free), t)
             if not bool(torch.isfinite(value)) or not value.requires_grad:
                 break
-            best = min(best, float(value))
+            best = min(best, float(value.detach()))
             optimizer.zero_grad()
             value.backward()
             optimizer.step()

@@ -41,6 +41,10 @@ def symptom(evidence: Evidence) -> Symptom:
     if seen is not None and seen.alarm:
         return seen
     found = of_program(evidence)
+    if seen is not None and seen.kind == "flat" and not found.alarm and evidence.objective:
+        return replace(seen, kind="unsure")  # an opponent that trains too keeps such a loss where it is
+    if seen is not None and seen.alarm:
+        return seen
     return seen if seen is not None and seen.kind == "" and found.kind in ("unsure", "flat") else found
 
 
