@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from convscope import __version__, registry
 from convscope.diagnosing import proof, symptom, verdict
+from convscope.diagnosing.changes import drawn
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.program import Program, left_alone
 from convscope.diagnosing.suspicion import Change, Suspicion
@@ -56,16 +57,16 @@ def diagnose(
 def _asked(evidence: Evidence, progress: Progress | None) -> tuple[list[Suspicion], dict[str, NDArray[Any]]]:
     """Every check that applies; what each took, and what it suspects."""
     names = registry.names("checks")
-    broken = evidence.has_program and not _finite(evidence.program)
-    if broken:
-        evidence.notes.append("the weights hold NaN already: the program itself was not checked; give a fresh model")
+    if evidence.has_program and not _finite(evidence.program):
+        evidence.program = drawn().apply(evidence.program.twin())
+        evidence.notes.append("the weights hold NaN already: they were drawn anew on the copy, and how they began was not checked")
     found: list[Suspicion] = []
     rows: dict[str, list[Any]] = {"check": [], "suspects": [], "seconds": []}
     for k, name in enumerate(names):
         if progress is not None:
             progress(k, len(names), name)
         check: Any = registry.load("checks", name)()
-        if (check.needs == "program" and (broken or not evidence.has_program)) or (check.needs == "run" and evidence.run is None):
+        if (check.needs == "program" and not evidence.has_program) or (check.needs == "run" and evidence.run is None):
             continue
         begun = time.perf_counter()
         try:

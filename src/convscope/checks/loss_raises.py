@@ -21,6 +21,7 @@ from convscope.checks.output_width import widened
 from convscope.diagnosing import changes
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.faults import FAULTS
+from convscope.diagnosing.program import trainable
 from convscope.diagnosing.suspicion import EXACT, STRONG, Change, Suspicion
 from convscope.fields import validate
 from convscope.symptoms.explaining import explain
@@ -76,6 +77,8 @@ class LossRaises:
     def _fault(self, evidence: Evidence, known: str, forward: bool, message: str) -> str:
         """The message's fault, where the targets do not say better."""
         out, y, targets = evidence.tensor, evidence.y, evidence.targets
+        if known == "P7" and not trainable(evidence.program.model):
+            return "P6"  # no graph, because nothing asks for a gradient
         if "target" in message and "between 0 and 1" in message:
             return "O5" if targets.kind == "values" else "D6"
         if not forward and out is not None and y is not None and targets.kind == "values" and "bounds" in message:
