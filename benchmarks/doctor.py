@@ -51,6 +51,7 @@ def diagnosed(case: Case, seed: int, seconds: float, prove: int) -> dict[str, An
         "alarms": [f.fault or "?" for f in found.findings if f.severity == "error"],
         "confirmed": [f.fault for f in told if f.confirmed], "seconds": round(time.perf_counter() - begun, 2),
         "words": found.findings[0].symptom if found.findings else "",
+        "evidence": {str(k): str(v) for f in told[:1] for k, v in f.evidence.items()},
         "gains": {f.fault: f.evidence.get("gain of a short try", "") for f in told}, "notes": [n for n in found.notes if "failed" in n],
     }  # fmt: skip
 
@@ -59,7 +60,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
     """The issue's figures."""
     sick, well = [r for r in rows if r["fault"]], [r for r in rows if not r["fault"]]
     shown = [r for r in sick if r["symptom"] in ("yes", "raised")]
-    loops = [r for r in sick if r["id"].startswith(("PT-", "TC-")) and r["fault"] in LOOPS]
+    loops = [r for r in sick if r["id"].startswith(("PT-", "TC-", "UNSEEN-")) and r["fault"] in LOOPS]
     return {
         "cases x seeds": len(sick),
         "right cause first, %": share(sick, lambda r: r["first"][:1] == [r["fault"]]),

@@ -1,6 +1,6 @@
 """Metrics that measure something else.
 
-Mutation that turns this red: in metric.py, `o.argmax(0)` → `o.argmax(1)`.
+Mutation that turns this red: in metric.py, `and 1 not in dims` → `and 1 in dims`.
 """
 
 from __future__ import annotations
