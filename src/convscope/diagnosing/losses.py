@@ -183,9 +183,7 @@ def quiet(program: Program, o: Tensor, t: Tensor | None) -> Tensor:
 
 
 def _recognised(program: Program, o: Tensor, t: Tensor | None) -> tuple[str, float, float, str]:
-    """The first family whose values lie on one line with the loss's: on free outputs before those of a narrow kind (where
-    several families are one), and through the origin before lines that add something.
-    """
+    """The first family whose values lie on one line with the loss's: on free outputs first, and without an addend first."""
     if t is None or o.ndim == 0:
         return "", 1.0, 0.0, "values"
     generator = torch.Generator().manual_seed(0)
