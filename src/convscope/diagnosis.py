@@ -78,7 +78,8 @@ def _asked(evidence: Evidence, progress: Progress | None) -> tuple[list[Suspicio
         rows["check"].append(name)
         rows["suspects"].append(" ".join(s.fault for s in said))
         rows["seconds"].append(round(time.perf_counter() - begun, 3))
-    return found, {k: np.array(v) for k, v in rows.items()} if rows["check"] else {}
+    first = sorted(range(len(rows["check"])), key=lambda k: (not rows["suspects"][k], rows["check"][k]))
+    return found, {name: np.array([values[k] for k in first]) for name, values in rows.items()} if first else {}
 
 
 def _finite(program: Program) -> bool:

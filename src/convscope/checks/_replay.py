@@ -37,8 +37,8 @@ def descend(evidence: Evidence, of: Callable[[Tensor], Tensor], begin: Tensor, s
             value = losses.quiet(evidence.twin, of(free), evidence.y)
             if not bool(torch.isfinite(value)) or not value.requires_grad or time.perf_counter() > until:
                 break
-            if float(value) < best:
-                best, where = float(value), free.detach().clone()
+            if (now := float(value.detach())) < best:
+                best, where = now, free.detach().clone()
             optimizer.zero_grad()
             (free.grad,) = torch.autograd.grad(value, free)
             optimizer.step()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from convscope.diagnosing.trial import Trial, train
 _T = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}  # Student's t, 95 % two-sided, by degrees of freedom
 LEAST = 0.02  # effect, in shares of the way from a constant answer to the best
 Progress = Callable[[int, int, str], None]
+Runs = list[tuple[Trial, Score]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +57,9 @@ class Proof:
         before, after = (
             np.mean([s.value for s in scores]) if scores else math.nan for scores in (self.control, self.remedied)
         )
-        said = "confirmed" if self.confirmed else "not confirmed"
         worth = "±∞" if not math.isfinite(self.low) else f"95 % interval {self.low:+.2f} … {self.high:+.2f}"
-        return (f"{said}: {self.change}: {metric} {before:.3g} → {after:.3g} over {len(self.remedied)} seeds, {self.steps} "
-                "steps each "
+        seeds = f"{len(self.remedied)} seed{'s' * (len(self.remedied) > 1)}"
+        return (f"{self.change}: {metric} {before:.3g} → {after:.3g} over {seeds}, {self.steps} steps each "
                 f"(effect {self.effect:+.2f} of the way to the best, {worth})")  # fmt: skip
 
 
@@ -80,8 +80,11 @@ def prove(
         if progress is not None:
             progress(seed, seeds, f"{change.name}, seed {seed}")
         remedied.append(_run(program, change, seed, steps, 4 * seconds))
+    kept = kept[: len(remedied)]
+    if all(s.metric == "loss" for _, s in (*kept, *remedied)):
+        kept, remedied = _beside(kept, remedied)
     a, b = (np.array([_share(s) for _, s in runs]) for runs in (kept, remedied))
-    gain = b - a[: len(b)]
+    gain = b - a
     spread = float(gain.std(ddof=1)) if len(gain) > 1 else math.inf
     half = _T.get(len(gain) - 1, 2.0) * spread / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
     effect = float(gain.mean())
@@ -124,6 +127,17 @@ def _fallen(trial: Trial, seen: Evidence) -> float:
     if math.isfinite(way) and way > 1e-12:
         return (seen.loss.constant - trial.last) / way
     return (trial.first - trial.last) / (abs(trial.first) + abs(trial.last) + 1e-12)
+
+
+def _beside(kept: Runs, remedied: Runs) -> tuple[Runs, Runs]:
+    """Where only a loss can be looked at: the share of the way from the control's first loss to the lowest that any run reached."""
+    first = float(np.mean([t.first for t, _ in kept]))
+    low = min((t.last for t, _ in (*kept, *remedied) if math.isfinite(t.last)), default=first)
+
+    def scored(runs: Runs) -> Runs:
+        return [(t, replace(s, share=(first - t.last) / max(first - low, 1e-12))) for t, s in runs]
+
+    return scored(kept), scored(remedied)
 
 
 def _share(found: Score) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from convscope.draw.paper import Paper
 
+MOST_ROWS = 14  # of what was looked at, in a terminal
 WIDE = 7.4  # inches across in a figure
 STYLES = {"error": "bold red", "advice": "bold yellow", "fine": "bold green", "unknown": "bold magenta"}
 # Dark enough on white, light enough on black; the word itself always stands beside the colour.
@@ -75,7 +76,7 @@ class Report:
         listing = checked(self.result)
         if listing is not None:
             yield Text("")
-            yield listing
+            yield _shortened(listing)
         elif notes(self.result):
             yield Text("")
         yield from (Text(note, style="dim") for note in notes(self.result))
@@ -173,6 +174,14 @@ def verdict(finding: Finding) -> str:
 def change(finding: Finding) -> list[str]:
     """The remedy as lines of code, their indents kept; those that begin with '-' go, those with '+' come."""
     return [words.clean(line.replace("\t", "    ")).rstrip() for line in finding.code.strip("\n").splitlines()]
+
+
+def _shortened(listing: Listing) -> Listing:
+    """A terminal shows the first rows; the other faces show all."""
+    if len(listing.rows) <= MOST_ROWS:
+        return listing
+    note = f"{len(listing.rows) - MOST_ROWS} more rows; .html, .csv and .json hold all"
+    return replace(listing, rows=listing.rows[:MOST_ROWS], notes=(note, *listing.notes))
 
 
 def checked(result: Findings) -> Listing | None:
