@@ -59,7 +59,7 @@ def _asked(evidence: Evidence, progress: Progress | None) -> tuple[list[Suspicio
     names = registry.names("checks")
     if evidence.has_program and not _finite(evidence.program):
         evidence.program = drawn().apply(evidence.program.twin())
-        evidence.notes.append("the weights hold NaN already: they were drawn anew on the copy, and how they began was not checked")
+        evidence.notes.append("the weights hold NaN already: drawn anew on the copy; how they began was not checked")
     found: list[Suspicion] = []
     rows: dict[str, list[Any]] = {"check": [], "suspects": [], "seconds": []}
     for k, name in enumerate(names):

@@ -130,7 +130,7 @@ def _fallen(trial: Trial, seen: Evidence) -> float:
 
 
 def _beside(kept: Runs, remedied: Runs) -> tuple[Runs, Runs]:
-    """Where only a loss can be looked at: the share of the way from the control's first loss to the lowest that any run reached."""
+    """Where only a loss can be looked at: shares of the way from the control's first loss to the lowest of all runs."""
     first = float(np.mean([t.first for t, _ in kept]))
     low = min((t.last for t, _ in (*kept, *remedied) if math.isfinite(t.last)), default=first)
 

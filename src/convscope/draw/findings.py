@@ -180,7 +180,7 @@ def _shortened(listing: Listing) -> Listing:
     """A terminal shows the first rows; the other faces show all."""
     if len(listing.rows) <= MOST_ROWS:
         return listing
-    note = f"{len(listing.rows) - MOST_ROWS} more rows; .html, .csv and .json hold all"
+    note = f"{len(listing.rows) - MOST_ROWS} more rows; .html and .json hold all"
     return replace(listing, rows=listing.rows[:MOST_ROWS], notes=(note, *listing.notes))
 
 
