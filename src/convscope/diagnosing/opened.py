@@ -17,7 +17,7 @@ from convscope import opening
 from convscope.data import open_collection
 from convscope.diagnosing import given
 from convscope.diagnosing.examples import Examples, tensor
-from convscope.diagnosing.program import Program
+from convscope.diagnosing.program import Program, left_alone
 from convscope.errors import DataError, OpeningError, UsageError
 from convscope.opening import factory
 
@@ -50,10 +50,11 @@ def program(reference: str, data: Any = None, loss: Any = None, optimizer: Any =
 
 def _made(reference: str) -> dict[str, Any] | None:
     """What a factory gives, where it gives a program; None where it gives a network."""
-    thing, args, kwargs, _, _, _ = factory.named(reference)
-    if isinstance(thing, torch.nn.Module) or not callable(thing):
-        return None
-    with torch.random.fork_rng(devices=[]):
+    with left_alone():
+        torch.manual_seed(0)  # data may be drawn where the file is read, weights where the function is called
+        thing, args, kwargs, _, _, _ = factory.named(reference)
+        if isinstance(thing, torch.nn.Module) or not callable(thing):
+            return None
         torch.manual_seed(0)
         try:
             made: Any = thing(*args, **kwargs)
