@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from convscope.draw.paper import Paper
 
-MOST_ROWS = 14  # of what was looked at, in a terminal
+MOST_ROWS = 14  # of what was looked at, in a terminal and in a picture
 WIDE = 7.4  # inches across in a figure
 STYLES = {"error": "bold red", "advice": "bold yellow", "fine": "bold green", "unknown": "bold magenta"}
 # Dark enough on white, light enough on black; the word itself always stands beside the colour.
@@ -114,6 +114,7 @@ def figure(result: Findings) -> Figure:
     proofs = curves.grouped(result.curves)
     lower = -(-len(proofs) // 2) * (PANEL[1] + 1.2)
     listing = checked(result)
+    listing = None if listing is None else _shortened(listing)
     wide, high, left = table.typeset(listing) if listing else (0.0, 0.0, [])
     tall = sum(0.17 * len(lines) + 0.16 for lines in blocks)
     missing = f"left out for width: {', '.join(left)}" if left else ""
@@ -177,7 +178,7 @@ def change(finding: Finding) -> list[str]:
 
 
 def _shortened(listing: Listing) -> Listing:
-    """A terminal shows the first rows; the other faces show all."""
+    """A terminal and a picture show the first rows; the other faces show all."""
     if len(listing.rows) <= MOST_ROWS:
         return listing
     note = f"{len(listing.rows) - MOST_ROWS} more rows; .html and .json hold all"
