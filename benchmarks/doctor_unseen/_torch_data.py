@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from sklearn import datasets
 
-Pair = tuple[torch.Tensor, torch.Tensor]
+made: Any = datasets  # make_moons and its like, which answer with (x, y)
 
 
 def digits(seed: int, count: int = 1200) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +69,9 @@ def houses(seed: int, count: int = 500) -> tuple[np.ndarray, np.ndarray]:
     """Standardised properties (N, 6) of houses and their prices (N,), around 250,000."""
     draw = np.random.default_rng(seed)
     x = draw.normal(size=(count, 6))
-    price = 250_000 + 60_000 * x[:, 0] + 40_000 * np.tanh(x[:, 1] * x[:, 2]) - 25_000 * x[:, 3] + draw.normal(0, 8_000, count)
+    price = (
+        250_000 + 60_000 * x[:, 0] + 40_000 * np.tanh(x[:, 1] * x[:, 2]) - 25_000 * x[:, 3] + draw.normal(0, 8_000, count)
+    )
     return x.astype("float32"), price.astype("float32")
 
 

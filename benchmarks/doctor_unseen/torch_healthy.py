@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import make_classification, make_friedman1, make_multilabel_classification
+from benchmarks.doctor_unseen import Setup, case
+from benchmarks.doctor_unseen._torch_data import digits, houses, made, sentences, shapes, sines, standardised, table, tensors
+from benchmarks.doctor_unseen.torch_labels import Siamese, contrastive, digit_pairs
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-
-from benchmarks.doctor_unseen import Setup, case
-from benchmarks.doctor_unseen._torch_data import digits, houses, sentences, shapes, sines, standardised, table, tensors
-from benchmarks.doctor_unseen.torch_labels import Siamese, contrastive, digit_pairs
 
 
 @case("UNSEEN-torch-healthy-hinge", "", symptom="no", about="labels -1 and 1, a linear machine with hinge loss")
@@ -27,7 +25,7 @@ def hinge(seed: int) -> Setup:
 @case("UNSEEN-torch-healthy-quantiles", "", symptom="no", about="three quantiles of one target: broadcasting on purpose")
 def quantiles(seed: int) -> Setup:
     torch.manual_seed(seed)
-    x, y = make_friedman1(700, 6, noise=0.5, random_state=seed)
+    x, y = made.make_friedman1(700, 6, noise=0.5, random_state=seed)
     levels = torch.tensor([0.1, 0.5, 0.9])
 
     def pinball(pred, target):
@@ -119,7 +117,7 @@ def segmentation(seed: int) -> Setup:
 @case("UNSEEN-torch-healthy-tags", "", symptom="no", about="multi-label, sigmoid in the loss")
 def tags(seed: int) -> Setup:
     torch.manual_seed(seed)
-    x, y = make_multilabel_classification(600, 20, n_classes=6, n_labels=2, random_state=seed)
+    x, y = made.make_multilabel_classification(600, 20, n_classes=6, n_labels=2, random_state=seed)
     net = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 6))
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     loss = nn.BCEWithLogitsLoss(pos_weight=torch.full((6,), 1.5))
@@ -199,7 +197,7 @@ def denoiser(seed: int) -> Setup:
 @case("UNSEEN-torch-healthy-rare-class", "", symptom="no", about="8 % positive, weighted, separable")
 def rare_class(seed: int) -> Setup:
     torch.manual_seed(seed)
-    x, y = make_classification(1200, 15, n_informative=8, weights=[0.92], class_sep=2.0, flip_y=0.0, random_state=seed)
+    x, y = made.make_classification(1200, 15, n_informative=8, weights=[0.92], class_sep=2.0, flip_y=0.0, random_state=seed)
     net = nn.Sequential(nn.Linear(15, 32), nn.BatchNorm1d(32), nn.LeakyReLU(), nn.Linear(32, 2))
     loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 8.0]))
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
@@ -232,7 +230,9 @@ def cosine_head(seed: int) -> Setup:
 def one_cycle_loop(seed: int) -> Setup:
     torch.manual_seed(seed)
     x, y = digits(seed)
-    net = nn.Sequential(nn.Conv2d(1, 12, 3), nn.BatchNorm2d(12), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(432, 10))
+    net = nn.Sequential(
+        nn.Conv2d(1, 12, 3), nn.BatchNorm2d(12), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(432, 10)
+    )
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
     loader = DataLoader(TensorDataset(*tensors(x[:, None] / 16, y)), 40, shuffle=True)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=8 * len(loader))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import make_classification, make_moons, make_multilabel_classification
+from benchmarks.doctor_unseen import Setup, case
+from benchmarks.doctor_unseen._torch_data import digits, made, standardised, table, tensors
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
-
-from benchmarks.doctor_unseen import Setup, case
-from benchmarks.doctor_unseen._torch_data import digits, standardised, table, tensors
 
 
 class MLP(nn.Module):
@@ -18,7 +18,7 @@ class MLP(nn.Module):
 
     def __init__(self, *widths: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, x):
         for layer in self.layers[:-1]:
@@ -31,7 +31,9 @@ def wine_one_based(seed: int) -> Setup:
     torch.manual_seed(seed)
     x, y = table("wine", seed)
     net = MLP(13, 24, 3)
-    return Setup(net, tensors(standardised(x), y + 1), loss=nn.CrossEntropyLoss(), optimizer=torch.optim.Adam(net.parameters()))
+    return Setup(
+        net, tensors(standardised(x), y + 1), loss=nn.CrossEntropyLoss(), optimizer=torch.optim.Adam(net.parameters())
+    )
 
 
 @case("UNSEEN-torch-integer-one-hot", "D6", symptom="raised", about="one-hot classes as integers into cross-entropy")
@@ -57,7 +59,7 @@ def too_few_units(seed: int) -> Setup:
 @case("UNSEEN-torch-moons-minus-one", "D6", symptom="yes", about="labels -1 and 1 into binary cross-entropy")
 def moons_minus_one(seed: int, mended: bool = False) -> Setup:
     torch.manual_seed(seed)
-    x, y = make_moons(500, noise=0.15, random_state=seed)
+    x, y = made.make_moons(500, noise=0.15, random_state=seed)
     net = MLP(2, 32, 32, 1)
     labels = (y if mended else y * 2 - 1).astype("float32")[:, None]
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
@@ -111,7 +113,7 @@ def targets_rolled(seed: int) -> Setup:
 @case("UNSEEN-torch-fraud", "D8", symptom="yes", about="3 % positive, plain loss")
 def fraud(seed: int) -> Setup:
     torch.manual_seed(seed)
-    x, y = make_classification(1500, 20, n_informative=4, weights=[0.97], class_sep=0.7, flip_y=0.0, random_state=seed)
+    x, y = made.make_classification(1500, 20, n_informative=4, weights=[0.97], class_sep=0.7, flip_y=0.0, random_state=seed)
     net = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 2))
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     data = tensors(standardised(x), y.astype("int64"))
@@ -136,7 +138,7 @@ def sorted_classes(seed: int, mended: bool = False) -> Setup:
 def oversampled_then_split(seed: int) -> Setup:
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
-    x, y = make_classification(600, 12, n_informative=6, weights=[0.85], random_state=seed)
+    x, y = made.make_classification(600, 12, n_informative=6, weights=[0.85], random_state=seed)
     rare = np.flatnonzero(y == 1)
     rows = draw.permutation(np.concatenate([np.arange(len(y)), draw.choice(rare, 400)]))
     x, labels = tensors(standardised(x)[rows], y[rows].astype("float32")[:, None])
@@ -148,7 +150,7 @@ def oversampled_then_split(seed: int) -> Setup:
 @case("UNSEEN-torch-tags-cross-entropy", "O5", symptom="weak", about="several tags at once into cross-entropy")
 def tags_cross_entropy(seed: int, mended: bool = False) -> Setup:
     torch.manual_seed(seed)
-    x, y = make_multilabel_classification(600, 20, n_classes=6, n_labels=2, random_state=seed)
+    x, y = made.make_multilabel_classification(600, 20, n_classes=6, n_labels=2, random_state=seed)
     net = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 6))
 
     def exact(outputs, targets):

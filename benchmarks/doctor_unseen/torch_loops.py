@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
-
 from benchmarks.doctor_unseen import Setup, case
 from benchmarks.doctor_unseen._torch_data import digits, sentences, shapes, sines, standardised, table, tensors
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 
 @case("UNSEEN-torch-loop-no-zero-grad", "P4", symptom="yes")
@@ -134,7 +133,12 @@ def loop_dice_negated(seed: int) -> Setup:
     return Setup(net, data, loss=dice, optimizer=optimizer, loop=train)
 
 
-@case("UNSEEN-torch-loop-rewrapped-loss", "P7", symptom="yes", about="the loss is wrapped in a new tensor that requires a gradient")
+@case(
+    "UNSEEN-torch-loop-rewrapped-loss",
+    "P7",
+    symptom="yes",
+    about="the loss is wrapped in a new tensor that requires a gradient",
+)
 def loop_rewrapped_loss(seed: int) -> Setup:
     torch.manual_seed(seed)
     x, y = table("diabetes", seed)

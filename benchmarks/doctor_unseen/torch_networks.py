@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import make_circles
+from benchmarks.doctor_unseen import Setup, case
+from benchmarks.doctor_unseen._torch_data import digits, houses, made, sentences, standardised, table, tensors
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-
-from benchmarks.doctor_unseen import Setup, case
-from benchmarks.doctor_unseen._torch_data import digits, houses, sentences, standardised, table, tensors
 
 
 @case("UNSEEN-torch-wine-raw-sgd", "D1", symptom="yes", about="proline near 1000 beside hue near 1")
@@ -57,7 +57,7 @@ def scaler_on_train_only(seed: int) -> Setup:
 @case("UNSEEN-torch-circles-linear", "A1", symptom="yes", about="three linear layers, nothing between")
 def circles_linear(seed: int) -> Setup:
     torch.manual_seed(seed)
-    x, y = make_circles(400, noise=0.05, factor=0.5, random_state=seed)
+    x, y = made.make_circles(400, noise=0.05, factor=0.5, random_state=seed)
 
     class Circles(nn.Module):
         def __init__(self):
@@ -112,7 +112,7 @@ def normal_init(seed: int) -> Setup:
         def __init__(self):
             super().__init__()
             sizes = [6, 64, 64, 64, 1]
-            self.w = nn.ParameterList([nn.Parameter(torch.randn(a, b)) for a, b in zip(sizes, sizes[1:], strict=False)])
+            self.w = nn.ParameterList([nn.Parameter(torch.randn(a, b)) for a, b in itertools.pairwise(sizes)])
             self.b = nn.ParameterList([nn.Parameter(torch.zeros(b)) for b in sizes[1:]])
 
         def forward(self, x):
@@ -157,7 +157,7 @@ def frozen_head(seed: int) -> Setup:
     net = nn.Sequential()
     net.add_module("features", nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()))
     net.add_module("fc", nn.Linear(72, 100))
-    for parameter in net.features.parameters():
+    for parameter in net[0].parameters():
         parameter.requires_grad = False
     optimizer = torch.optim.Adam(filter(lambda p: p.requires_grad, net.parameters()), lr=1e-3)
     net.fc = nn.Linear(72, 10)
@@ -223,7 +223,9 @@ def decay_one(seed: int) -> Setup:
     return Setup(net, tensors(x, standardised(y[:, None])), loss=nn.MSELoss(), optimizer=optimizer, epochs=20)
 
 
-@case("UNSEEN-torch-two-faults-softmax-raw", "O2", also=("D1", "P1"), symptom="yes", about="raw wine, softmax twice, rate 0.5")
+@case(
+    "UNSEEN-torch-two-faults-softmax-raw", "O2", also=("D1", "P1"), symptom="yes", about="raw wine, softmax twice, rate 0.5"
+)
 def softmax_raw_and_rate(seed: int) -> Setup:
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Linear(13, 32), nn.ReLU(), nn.Linear(32, 3), nn.Softmax(dim=1))

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import make_regression
+from benchmarks.doctor_unseen import Setup, case
+from benchmarks.doctor_unseen._torch_data import digits, houses, made, sines, standardised, table, tensors
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-
-from benchmarks.doctor_unseen import Setup, case
-from benchmarks.doctor_unseen._torch_data import digits, houses, sines, standardised, table, tensors
 
 
 @case("UNSEEN-torch-diabetes-broadcast", "O8", symptom="yes")
@@ -45,7 +43,13 @@ def lstm_broadcast(seed: int) -> Setup:
     return Setup(net, tensors(x, y), loss=lambda pred, y: ((pred - y) ** 2).mean(), optimizer=optimizer, epochs=12)
 
 
-@case("UNSEEN-torch-lstm-batch-first", "A9", also=("O9",), symptom="weak", about="batch-first data into an LSTM that reads time first")
+@case(
+    "UNSEEN-torch-lstm-batch-first",
+    "A9",
+    also=("O9",),
+    symptom="weak",
+    about="batch-first data into an LSTM that reads time first",
+)
 def lstm_batch_first(seed: int, mended: bool = False) -> Setup:
     torch.manual_seed(seed)
     x, y = sines(seed)
@@ -127,14 +131,18 @@ def house_prices(seed: int) -> Setup:
 @case("UNSEEN-torch-three-targets", "D4", symptom="yes", about="three targets, one of them a thousand times the others")
 def three_targets(seed: int) -> Setup:
     torch.manual_seed(seed)
-    x, y = make_regression(600, 10, n_informative=10, n_targets=3, random_state=seed)
+    x, y = made.make_regression(600, 10, n_informative=10, n_targets=3, random_state=seed)
     y = y / y.std(0) * np.array([1.0, 2000.0, 0.5])
     net = nn.Sequential(nn.Linear(10, 50), nn.Tanh(), nn.Linear(50, 3))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-    return Setup(net, tensors(x.astype("float32"), y.astype("float32")), loss=nn.SmoothL1Loss(), optimizer=optimizer, epochs=20)
+    return Setup(
+        net, tensors(x.astype("float32"), y.astype("float32")), loss=nn.SmoothL1Loss(), optimizer=optimizer, epochs=20
+    )
 
 
-@case("UNSEEN-torch-poisson-of-rates", "O5", also=("O4", "O3"), symptom="yes", about="the loss takes the output for a log rate")
+@case(
+    "UNSEEN-torch-poisson-of-rates", "O5", also=("O4", "O3"), symptom="yes", about="the loss takes the output for a log rate"
+)
 def poisson_of_rates(seed: int, mended: bool = False) -> Setup:
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
@@ -145,7 +153,9 @@ def poisson_of_rates(seed: int, mended: bool = False) -> Setup:
     return Setup(net, tensors(x, counts), loss=nn.PoissonNLLLoss(log_input=not mended), optimizer=optimizer, epochs=20)
 
 
-@case("UNSEEN-torch-distilled-kl", "O3", also=("O5",), symptom="weak", about="kl_div of probabilities, not of their logarithms")
+@case(
+    "UNSEEN-torch-distilled-kl", "O3", also=("O5",), symptom="weak", about="kl_div of probabilities, not of their logarithms"
+)
 def distilled_kl(seed: int, mended: bool = False) -> Setup:
     torch.manual_seed(seed)
     x, y = digits(seed)
@@ -156,10 +166,14 @@ def distilled_kl(seed: int, mended: bool = False) -> Setup:
     def distil(output, soft):
         return F.kl_div(output, soft, reduction="batchmean")
 
-    return Setup(student, (images, teacher), loss=distil, optimizer=torch.optim.Adam(student.parameters(), lr=2e-3), epochs=15)
+    return Setup(
+        student, (images, teacher), loss=distil, optimizer=torch.optim.Adam(student.parameters(), lr=2e-3), epochs=15
+    )
 
 
-@case("UNSEEN-torch-salary-raw-inputs", "D1", also=("D4",), symptom="yes", about="years, dollars and ratios side by side; SGD")
+@case(
+    "UNSEEN-torch-salary-raw-inputs", "D1", also=("D4",), symptom="yes", about="years, dollars and ratios side by side; SGD"
+)
 def salary_raw_inputs(seed: int) -> Setup:
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
-
 from benchmarks.doctor_unseen import Setup, case
 from benchmarks.doctor_unseen._torch_data import digits, sentences, shapes, standardised, table, tensors
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 
 class LeNetish(nn.Module):
