@@ -215,19 +215,20 @@ def keras_model() -> Asked:
 
 
 PROGRAMS: dict[str, Callable[[], Asked]] = {f.__name__: f for f in (
-    one_example, objective, two_outputs, forward_raises, loss_raises, loss_of_examples, loss_is_a_number, nan_inputs, words_in,
-    recurrent, frozen, nothing_to_train, held_out, several_labels, a_class_for_each_pixel, volumes, a_loader, batch_too_large,
-    values, loss_with_weights, double_precision, one_class, keras_model)}  # fmt: skip
+    one_example, objective, two_outputs, forward_raises, loss_raises, loss_of_examples, loss_is_a_number, nan_inputs,
+    words_in, recurrent, frozen, nothing_to_train, held_out, several_labels, a_class_for_each_pixel, volumes, a_loader,
+    batch_too_large, values, loss_with_weights, double_precision, one_class, keras_model)}  # fmt: skip
 
 _NAN = np.full(20, np.nan)
 RUNS: dict[str, Run] = {
     "empty": Run(steps={}, epochs={}),
     "one step": Run(steps={"step": np.array([0]), "loss": np.array([2.3])}, epochs={}, loop={"steps": 1, "backwards": 1}),
-    "NaN losses": Run(steps={"step": np.arange(20), "loss": _NAN}, epochs={}, loop={"loss_nonfinite_step": 0, "steps": 20}),
+    "NaN losses": Run(steps={"step": np.arange(20), "loss": _NAN}, epochs={}, loop={"loss_nonfinite_step": 0}),
     "no health": Run(steps={"loss": np.linspace(2, 1, 20)}, epochs={}, layers=("conv", "fc"), loop={"observed": 4}),
     "keys missing": Run(steps={"step": np.arange(20)}, epochs={"epoch": np.arange(2)}, loop={"forwards": 3}),
     "unseen": Run(steps={"loss": _NAN}, epochs={"held_out_loss": _NAN}, layers=("a", "b"), health={
-        "step": np.arange(3), **dict.fromkeys(("dead", "saturated", "gradient_std", "update_ratio"), np.full((2, 3), np.nan))},
+        "step": np.arange(3),
+        **dict.fromkeys(("dead", "saturated", "gradient_std", "update_ratio"), np.full((2, 3), np.nan))},
         loop=dict.fromkeys(("sign", "clipped", "clip_factor", "underflow", "rate_first", "steps_per_epoch", "steps"))),
     "no columns": Run(steps={"loss": np.array([])}, epochs={}, layers=("a", "b", "c", "d"), health={
         "step": np.zeros(0), **dict.fromkeys(("dead", "saturated", "gradient_std", "update_ratio"), np.zeros((4, 0)))}),

@@ -1,6 +1,7 @@
 """What every check in `checks/` keeps, on programs that are odd: nothing raised, nothing touched, and what is said is whole.
 
-Turns red: a check that reads `evidence.tensor.shape` without asking whether there is a tensor (`two_outputs`) · writes into the user's own weights (in `program.py`, a `twin` that gives `self`) · a suspicion without disproof.
+Turns red: a check that reads `evidence.tensor.shape` without asking whether there is a tensor (`two_outputs`) · in
+`program.py`, a `twin` that gives `self` (the user's own weights are trained) · a suspicion without disproof.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every form in which data come, as one sample in memory; readings that differ; generators left as they were.
 
-Mutation that turns this red: in examples.py, leave out `generator.set_state(state)` · `(seed, epoch)` → `(seed, 0)`.
+Mutation that turns this red: in examples.py, `default_rng((seed, epoch))` → `default_rng((seed, 0))`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,9 @@ def tried(evidence: Evidence, change: Change) -> Trial | None:
     if evidence.left < 0.1 or not len(evidence.trial.losses):
         return None
     seconds = min(SECONDS, evidence.left / 4)
-    done = train(change.apply(evidence.program.twin()), evidence.seed, len(evidence.trial.losses), seconds)
+    with left_alone():
+        changed = change.apply(evidence.program.twin())
+    done = train(changed, evidence.seed, len(evidence.trial.losses), seconds)
     return None if done.problem or len(done.losses) < 4 else done
 
 

@@ -2,7 +2,6 @@
 
     ten examples by heart: any network that is wide enough can (Zhang et al. 2017); a hidden layer of 1 or 2 units cannot
     pass on more than 1 or 2 numbers of each example, whatever stands behind it
-
 Zhang et al. 2017, "Understanding deep learning requires rethinking generalization"; Baum & Haussler 1989.
 """
 
@@ -23,7 +22,7 @@ from convscope.diagnosing.calls import Call
 from convscope.diagnosing.changes import drawn, rewritten
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.keras_program import KerasModule
-from convscope.diagnosing.program import Program
+from convscope.diagnosing.program import Program, left_alone
 from convscope.diagnosing.suspicion import HINT, LIKELY, STRONG, Change, Suspicion
 from convscope.diagnosing.trial import train
 from convscope.fields import param, validate
@@ -90,7 +89,8 @@ class Capacity:
 
     def _helps(self, evidence: Evidence, change: Change) -> bool:
         """Does the wider network learn in a short while what the trial did not?"""
-        wider = replace(change.apply(evidence.program.twin()), epochs=None)
+        with left_alone():  # Keras draws seeds
+            wider = replace(change.apply(evidence.program.twin()), epochs=None)
         done = train(wider, evidence.seed, 500, max(0.05, min(0.3, evidence.left / 4)))
         return not done.problem and progress(evidence, done) > progress(evidence, evidence.trial) + 0.2
 
