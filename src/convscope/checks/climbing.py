@@ -60,7 +60,7 @@ class Climbing:
 
     def _asked(self, evidence: Evidence) -> tuple[float, float]:
         """(loss of right answers, of wrong ones): the pair that differs most, if all forms agree on which is larger."""
-        pairs = [(shared.loss_at(evidence, o), shared.loss_at(evidence, o.roll(1, 0))) for o in right_answers(evidence)]
+        pairs = [(shared.loss_at(evidence, o), shared.loss_at(evidence, wrong)) for o, wrong in answers(evidence)]
         pairs = [p for p in pairs if all(map(math.isfinite, p)) and p[0] != p[1]]
         if not pairs or len({a > b for a, b in pairs}) > 1:
             return math.nan, math.nan
@@ -84,21 +84,23 @@ class Climbing:
         )  # fmt: skip
 
 
-def right_answers(evidence: Evidence) -> list[Tensor]:
-    """Outputs that agree with the targets: as logits, as chances, as the values themselves."""
+def answers(evidence: Evidence) -> list[tuple[Tensor, Tensor]]:
+    """Outputs that agree with the targets, and outputs that do not: as logits, as chances, as the values themselves."""
     out, y, targets = evidence.tensor, evidence.y, evidence.targets
     assert out is not None
     assert y is not None
     if targets.kind in ("values", "binary", "multi-hot", "one-hot", "shares") and y.numel() == out.numel():
         t = y.to(out.dtype).reshape(out.shape)
-        return [t] if targets.kind == "values" else [0.05 + 0.9 * t, 8 * t - 4]
+        if targets.kind == "values":
+            return [(t, t.roll(1, 0))]
+        return [(0.05 + 0.9 * v, 0.05 + 0.9 * w) for v, w in [(t, 1 - t)]] + [(8 * t - 4, 4 - 8 * t)]
     axis = shared.class_axis(evidence)
     if targets.kind in ("indices", "binary") and out.ndim > 1 and out.numel() // out.shape[axis] == y.numel():
         places = tuple(s for at, s in enumerate(out.shape) if at != axis)
         if int(y.max()) < out.shape[axis] and int(y.min()) >= 0:
             hot = F.one_hot(y.long().reshape(places), out.shape[axis]).movedim(-1, axis).to(out.dtype)
             chance = 0.9 * hot + 0.1 / out.shape[axis]
-            return [8 * hot - 4, chance, chance.log()]
+            return [(o, o.roll(1, axis)) for o in (8 * hot - 4, chance, chance.log())]
     return []
 
 

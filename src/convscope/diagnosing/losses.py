@@ -245,7 +245,7 @@ def _gradient(program: Program, o: Tensor, t: Tensor | None) -> Tensor | None:
         value = quiet(program, leaf, t)
         if not value.requires_grad or not bool(torch.isfinite(value)):
             return None
-        return torch.autograd.grad(value, leaf)[0]
+        return torch.autograd.grad(value, leaf, allow_unused=True)[0]  # None: the loss does not hang on the outputs
 
 
 def _coupled(program: Program, o: Tensor, t: Tensor | None) -> float:
@@ -323,7 +323,8 @@ def _descend(program: Program, begin: Tensor, of: Callable[[Tensor], Tensor], t:
             if not bool(torch.isfinite(value)) or not value.requires_grad:
                 break
             best = min(best, float(value.detach()))
-            optimizer.zero_grad()
-            value.backward()
+            (free.grad,) = torch.autograd.grad(value, free, allow_unused=True)
+            if free.grad is None:
+                break
             optimizer.step()
     return best if math.isfinite(best) else math.nan

@@ -82,10 +82,18 @@ def score(output: Tensor, y: Tensor | None, targets: Targets, loss: LossFacts, v
         and loss.family not in ("poisson", "kl", "nll")
     ):
         o, t = output.double().reshape(n, -1), y.double().reshape(n, -1)
+        if targets.distinct == 2 and targets.low == -1 and targets.high == 1:  # yes and no as +1 and −1
+            right, most = (
+                float(((o > 0) == (t > 0)).double().mean()),
+                float(torch.stack([(t > 0), (t < 0)]).double().mean((1, 2)).max()),
+            )
+            return Score(
+                "accuracy", right, most, (right - most) / (1 - most) if most < 1 else math.nan, n, len(torch.unique(o > 0))
+            )
         around = (t - t.mean(0)).square().sum()
         r2 = float(1 - (o - t).square().sum() / around.clamp(min=1e-30))
         return Score("R²", r2, 0.0, r2, n)
-    chosen = None if y is None else predictions(output, targets, loss, last)
+    chosen = None if y is None or loss.family in ("poisson", "kl") else predictions(output, targets, loss, last)
     if chosen is not None and y is not None:
         truth = y.argmax(1) if targets.kind in ("one-hot", "shares") else y.long()
         if chosen.numel() == truth.numel():

@@ -82,6 +82,8 @@ def look(y: Tensor | None) -> Targets:
     if y.ndim == 2 and y.shape[1] > 1 and bool((good >= 0).all()) and bool(((good.sum(1) - 1).abs() < 1e-5).all()):
         return Targets("shares", classes=y.shape[1], counts=good.sum(0).round().long().numpy(), **spread)
     index = not y.is_floating_point() and y.dtype != torch.bool
+    if not index and y.ndim > 1 and y[0].numel() > 1:
+        return Targets("values", **spread)  # several whole numbers an example: pixels or counts, not classes
     if whole and float(values.min()) >= 0 and (index or len(values) <= 20) and len(values) <= DISTINCT \
             and (index or _few(values, good.numel())):  # fmt: skip
         counts = torch.bincount(good.reshape(-1).long())

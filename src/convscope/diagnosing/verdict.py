@@ -27,6 +27,8 @@ from convscope.diagnosing.trial import train
 from convscope.results import Finding
 
 TRIED = 5  # remedies that are tried for a moment
+MENDS = 0.5  # relief of the first, from which on nothing else is needed
+EFFECTS = ("P2", "P1", "A2", "A3", "A4", "A8")  # what other faults leave behind: alone, their remedy must help
 HELPS = 0.2  # relief from which on a remedy speaks for its cause
 
 
@@ -94,7 +96,12 @@ def _share(score: Score) -> float:
 
 def findings(ranked: Sequence[Ranked], symptom: Symptom) -> tuple[Finding, ...]:
     """What is told: alarms, then advice; and in words where nothing was found."""
-    told = [_finding(r, symptom) for r in ranked if r.weight >= HINT or r.suspicion.shows]
+    mends = ranked and math.isfinite(ranked[0].relief) and ranked[0].relief >= MENDS
+    told = []
+    for k, r in enumerate(ranked):
+        if r.weight >= HINT or r.suspicion.shows:
+            spare = bool(mends and k and not r.suspicion.shows and not (math.isfinite(r.relief) and r.relief >= HELPS))
+            told.append(_finding(r, symptom, spare))
     told.sort(key=lambda f: f.severity != "error")
     if not any(f.severity == "error" for f in told):
         if symptom.alarm:
@@ -111,10 +118,12 @@ def findings(ranked: Sequence[Ranked], symptom: Symptom) -> tuple[Finding, ...]:
     return tuple(told)
 
 
-def _finding(ranked: Ranked, symptom: Symptom) -> Finding:
+def _finding(ranked: Ranked, symptom: Symptom, spare: bool = False) -> Finding:
+    """`spare`: another remedy mends already, and this one's gains nothing: it is advice."""
     s = ranked.suspicion
     helps = math.isfinite(ranked.relief) and ranked.relief >= HELPS
-    grave = s.shows or (symptom.alarm and (helps or (s.strength >= LIKELY and not s.harmless)))
+    idle = math.isfinite(ranked.relief) and not helps and s.fault in EFFECTS  # was tried, and did nothing
+    grave = s.shows or (symptom.alarm and not spare and not idle and (helps or (s.strength >= LIKELY and not s.harmless)))
     evidence = dict(s.evidence)
     if math.isfinite(ranked.relief):
         evidence["gain of a short try"] = round(ranked.relief, 3)
