@@ -14,7 +14,7 @@ from keras import Input, Sequential, layers
 from sklearn.datasets import make_classification, make_moons
 
 
-@case("UNSEEN-keras-wine-raw-sgd", "D1", framework="Keras", symptom="yes")
+@case("UNSEEN-keras-wine-raw-sgd", "D1", framework="Keras", symptom="yes", about="accuracy 0.399, with the fix 0.949")
 def wine_raw(seed: int, fixed: bool = False) -> Setup:
     keras.utils.set_random_seed(seed)
     x, y = table("wine", seed)
@@ -23,7 +23,7 @@ def wine_raw(seed: int, fixed: bool = False) -> Setup:
     return Setup(model, (standard(x) if fixed else x, y), batch=16, epochs=20)
 
 
-@case("UNSEEN-keras-adam-rate-1", "P1", framework="Keras", symptom="yes")
+@case("UNSEEN-keras-adam-rate-1", "P1", framework="Keras", symptom="yes", about="accuracy 0.093, with the fix 0.91")
 def adam_rate(seed: int, fixed: bool = False) -> Setup:
     keras.utils.set_random_seed(seed)
     x, y = digits(seed)
@@ -41,7 +41,7 @@ def adam_rate(seed: int, fixed: bool = False) -> Setup:
     return Setup(model, (x[..., None], y), epochs=8)
 
 
-@case("UNSEEN-keras-zero-kernels", "A7", framework="Keras", symptom="yes")
+@case("UNSEEN-keras-zero-kernels", "A7", framework="Keras", symptom="yes", about="accuracy 0.399, with the fix 0.989")
 def zero_kernels(seed: int, fixed: bool = False) -> Setup:
     keras.utils.set_random_seed(seed)
     x, y = table("wine", seed)
@@ -58,7 +58,7 @@ def zero_kernels(seed: int, fixed: bool = False) -> Setup:
     return Setup(model, (standard(x), y), batch=16, epochs=20)
 
 
-@case("UNSEEN-keras-all-frozen", "P6", framework="Keras", symptom="yes")
+@case("UNSEEN-keras-all-frozen", "P6", framework="Keras", symptom="yes", about="accuracy 0.097, with the fix 0.682")
 def all_frozen(seed: int, fixed: bool = False) -> Setup:
     keras.utils.set_random_seed(seed)
     x, y = digits(seed)
@@ -77,7 +77,7 @@ def all_frozen(seed: int, fixed: bool = False) -> Setup:
     return Setup(model, (x[..., None] / 16, y), epochs=10)
 
 
-@case("UNSEEN-keras-l2-one", "P8", framework="Keras", symptom="yes")
+@case("UNSEEN-keras-l2-one", "P8", framework="Keras", symptom="yes", about="accuracy 0.115, with the fix 0.962")
 def l2_one(seed: int, fixed: bool = False) -> Setup:
     keras.utils.set_random_seed(seed)
     x, y = digits(seed)
@@ -94,7 +94,9 @@ def l2_one(seed: int, fixed: bool = False) -> Setup:
     return Setup(model, (x.reshape(-1, 64) / 16, y), epochs=15)
 
 
-@case("UNSEEN-keras-shuffled-inputs-alone", "D7", framework="Keras", symptom="yes")
+@case(
+    "UNSEEN-keras-shuffled-inputs-alone", "D7", framework="Keras", symptom="yes", about="accuracy 0.631, with the fix 0.956"
+)
 def shuffled_alone(seed: int, fixed: bool = False) -> Setup:
     keras.utils.set_random_seed(seed)
     x, y = table("breast_cancer", seed)
@@ -106,7 +108,7 @@ def shuffled_alone(seed: int, fixed: bool = False) -> Setup:
     return Setup(model, (x[:450], y[:450]), (x[450:], y[450:]), epochs=12)
 
 
-@case("UNSEEN-keras-moons-linear", "A1", framework="Keras", symptom="weak")
+@case("UNSEEN-keras-moons-linear", "A1", framework="Keras", symptom="weak", about="accuracy 0.88, with the fix 0.988")
 def moons_linear(seed: int, fixed: bool = False) -> Setup:
     keras.utils.set_random_seed(seed)
     x, y = make_moons(500, noise=0.1, random_state=seed)
@@ -123,7 +125,7 @@ def moons_linear(seed: int, fixed: bool = False) -> Setup:
     return Setup(model, (x.astype("float32"), y), epochs=12)
 
 
-@case("UNSEEN-keras-sgd-1e-6", "P2", framework="Keras", symptom="yes")
+@case("UNSEEN-keras-sgd-1e-6", "P2", framework="Keras", symptom="yes", about="accuracy 0.524, with the fix 1")
 def slow_sgd(seed: int, fixed: bool = False) -> Setup:
     keras.utils.set_random_seed(seed)
     x, y = sentences(seed)
@@ -141,7 +143,7 @@ def slow_sgd(seed: int, fixed: bool = False) -> Setup:
     return Setup(model, (x, y), epochs=12)
 
 
-@case("UNSEEN-keras-nan-cells", "D10", framework="Keras", symptom="yes")
+@case("UNSEEN-keras-nan-cells", "D10", framework="Keras", symptom="yes", about="R2 nan, with the fix 0.501")
 def nan_cells(seed: int, fixed: bool = False) -> Setup:
     keras.utils.set_random_seed(seed)
     x, y = table("diabetes", seed)
@@ -153,7 +155,7 @@ def nan_cells(seed: int, fixed: bool = False) -> Setup:
     return Setup(model, (x, y[:, None]), epochs=15)
 
 
-@case("UNSEEN-keras-dropout-09", "A12", framework="Keras", symptom="yes")
+@case("UNSEEN-keras-dropout-09", "A12", framework="Keras", symptom="yes", about="accuracy 0.111, with the fix 0.927")
 def dropout_09(seed: int, fixed: bool = False) -> Setup:
     keras.utils.set_random_seed(seed)
     x, y = digits(seed)
@@ -167,7 +169,7 @@ def dropout_09(seed: int, fixed: bool = False) -> Setup:
     return Setup(model, (x[:450].reshape(-1, 64) / 16, y[:450]), (x[450:].reshape(-1, 64) / 16, y[450:]), epochs=12)
 
 
-@case("UNSEEN-keras-fraud", "D8", framework="Keras", symptom="yes")
+@case("UNSEEN-keras-fraud", "D8", framework="Keras", symptom="yes", about="accuracy 0.971, with the fix 0.977")
 def fraud(seed: int, fixed: bool = False) -> Setup:
     keras.utils.set_random_seed(seed)
     x, y = make_classification(1200, 10, n_informative=4, weights=[0.97], class_sep=0.6, flip_y=0, random_state=seed)
@@ -180,7 +182,14 @@ def fraud(seed: int, fixed: bool = False) -> Setup:
     return Setup(model, (standard(x), y), batch=64, epochs=15)
 
 
-@case("UNSEEN-keras-deep-sigmoid", "A4", also=("A3",), framework="Keras", symptom="yes")
+@case(
+    "UNSEEN-keras-deep-sigmoid",
+    "A4",
+    also=("A3",),
+    framework="Keras",
+    symptom="yes",
+    about="accuracy 0.115, with the fix accuracy 0.898",
+)
 def deep_sigmoid(seed: int, fixed: bool = False) -> Setup:
     keras.utils.set_random_seed(seed)
     x, y = digits(seed)

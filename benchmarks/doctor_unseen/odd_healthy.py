@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 
-@case("UNSEEN-odd-healthy-flow", "", symptom="no")
+@case("UNSEEN-odd-healthy-flow", "", symptom="no", about="objective 5.064 > 3.191")
 def flow(seed: int) -> Setup:
     x = torch.tensor(standard(table("iris", seed)[0]))
     model = Coupling(4)
@@ -22,7 +22,7 @@ def flow(seed: int) -> Setup:
     )
 
 
-@case("UNSEEN-odd-healthy-vae", "", symptom="no")
+@case("UNSEEN-odd-healthy-vae", "", symptom="no", about="own metric 0.704")
 def vae(seed: int) -> Setup:
     x = torch.tensor(digits(seed)[0]).flatten(1) / 16
     model = VAE(64, 8)
@@ -36,7 +36,7 @@ def vae(seed: int) -> Setup:
     )
 
 
-@case("UNSEEN-odd-healthy-reinforce", "", symptom="no")
+@case("UNSEEN-odd-healthy-reinforce", "", symptom="no", about="loss -0.05479 > -0.2251")
 def reinforce(seed: int) -> Setup:
     rng = np.random.default_rng(seed)
     state, action = rng.normal(size=(800, 4)).astype("float32"), rng.integers(0, 3, 800)
@@ -57,14 +57,14 @@ def reinforce(seed: int) -> Setup:
     )
 
 
-@case("UNSEEN-odd-healthy-siamese", "", symptom="no")
+@case("UNSEEN-odd-healthy-siamese", "", symptom="no", about="the repaired twin of siamese-same-is-one: right in .995")
 def siamese(seed: int) -> Setup:
     x, same = pairs(seed)
     model = Siamese()
     return Setup(model, (x, 1 - same), loss=contrastive, optimizer=torch.optim.Adam(model.parameters(), lr=2e-3), epochs=12)
 
 
-@case("UNSEEN-odd-healthy-double", "", symptom="no")
+@case("UNSEEN-odd-healthy-double", "", symptom="no", about="R2 0.989")
 def double(seed: int) -> Setup:
     """Double precision, two targets, parameter groups with rates of their own."""
     rng = np.random.default_rng(seed)
@@ -84,7 +84,7 @@ def double(seed: int) -> Setup:
     )
 
 
-@case("UNSEEN-odd-healthy-transformer", "", symptom="no")
+@case("UNSEEN-odd-healthy-transformer", "", symptom="no", about="accuracy 1")
 def transformer(seed: int) -> Setup:
     x, y = sentences(seed)
     model = Reader(batch_first=True)
@@ -98,7 +98,7 @@ def transformer(seed: int) -> Setup:
     )
 
 
-@case("UNSEEN-odd-healthy-graph", "", symptom="no")
+@case("UNSEEN-odd-healthy-graph", "", symptom="no", about="accuracy 0.817")
 def graph(seed: int) -> Setup:
     x, y = graphs(seed)
     model = GCN(2, torch.relu)
@@ -111,17 +111,23 @@ def graph(seed: int) -> Setup:
     )
 
 
-@case("UNSEEN-odd-healthy-stream", "", symptom="no")
+@case("UNSEEN-odd-healthy-stream", "", symptom="no", about="accuracy 0.95")
 def stream(seed: int) -> Setup:
     x, y = digits(seed)
     loader = DataLoader(Stream(torch.tensor(x).flatten(1) / 16, torch.tensor(y)), batch_size=20)
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
     return Setup(
-        model, loader, loss=nn.CrossEntropyLoss(), optimizer=torch.optim.SGD(model.parameters(), lr=0.2), batch=20, epochs=10
+        model,
+        loader,
+        loss=nn.CrossEntropyLoss(),
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.2),
+        batch=20,
+        epochs=10,
+        shuffle=False,
     )
 
 
-@case("UNSEEN-odd-healthy-straight-through", "", symptom="no")
+@case("UNSEEN-odd-healthy-straight-through", "", symptom="no", about="accuracy 0.97")
 def straight_through(seed: int) -> Setup:
     x, y = digits(seed)
     model = Binary(True)
@@ -134,7 +140,7 @@ def straight_through(seed: int) -> Setup:
     )
 
 
-@case("UNSEEN-odd-healthy-channels-last", "", symptom="no")
+@case("UNSEEN-odd-healthy-channels-last", "", symptom="no", about="accuracy 1")
 def channels_last(seed: int) -> Setup:
     x, y = tints(seed)
     model = nn.Sequential(
@@ -155,7 +161,7 @@ def channels_last(seed: int) -> Setup:
     )
 
 
-@case("UNSEEN-odd-healthy-two-optimisers", "", symptom="no")
+@case("UNSEEN-odd-healthy-two-optimisers", "", symptom="no", about="accuracy 0.967")
 def two_optimisers(seed: int) -> Setup:
     """Body and head are stepped by optimisers of their own, and gradients are gathered over two batches on purpose."""
     x, y = digits(seed)
@@ -175,7 +181,7 @@ def two_optimisers(seed: int) -> Setup:
     return Setup(model, (xt, yt), loss=nn.CrossEntropyLoss(), optimizer=both, batch=32, epochs=12, loop=loop)
 
 
-@case("UNSEEN-odd-healthy-dice", "", symptom="no")
+@case("UNSEEN-odd-healthy-dice", "", symptom="no", about="accuracy 0.992")
 def dice(seed: int) -> Setup:
     x, y = blobs(seed)
     model = nn.Sequential(

@@ -30,7 +30,9 @@ class Reader(nn.Module):
         return self.out(self.block(self.words(x) + self.places).mean(1))
 
 
-@case("UNSEEN-odd-transformer-batch-second", "A9", also=("O9",), symptom="no")
+@case(
+    "UNSEEN-odd-transformer-batch-second", "A9", also=("O9",), symptom="no", about="accuracy 1, with the fix accuracy 0.998"
+)
 def transformer_axes(seed: int, fixed: bool = False) -> Setup:
     """Rows are sentences, but the encoder takes the first axis for time: it attends across the batch."""
     x, y = sentences(seed)
@@ -57,7 +59,7 @@ class Attention(nn.Module):
         return self.out((weight * h).sum(1)).squeeze(-1)
 
 
-@case("UNSEEN-odd-attention-over-batch", "O9", symptom="no")
+@case("UNSEEN-odd-attention-over-batch", "O9", symptom="no", about="accuracy 1, with the fix 1")
 def attention_axis(seed: int, fixed: bool = False) -> Setup:
     x, y = sentences(seed)
     model = Attention(1 if fixed else 0)
@@ -87,7 +89,7 @@ class GCN(nn.Module):
         return self.out(h.mean(1))
 
 
-@case("UNSEEN-odd-graph-deep-sigmoid", "A4", also=("A3",), symptom="yes")
+@case("UNSEEN-odd-graph-deep-sigmoid", "A4", also=("A3",), symptom="yes", about="accuracy 0.517, with the fix accuracy 0.8")
 def graph_sigmoid(seed: int, fixed: bool = False) -> Setup:
     x, y = graphs(seed)
     model = GCN(2, torch.relu) if fixed else GCN(8, torch.sigmoid)
@@ -100,7 +102,7 @@ def graph_sigmoid(seed: int, fixed: bool = False) -> Setup:
     )
 
 
-@case("UNSEEN-odd-volume-pooled-away", "A10", symptom="yes")
+@case("UNSEEN-odd-volume-pooled-away", "A10", symptom="yes", about="accuracy 0.379, with the fix 0.954")
 def volume_pooled(seed: int, fixed: bool = False) -> Setup:
     """Does a bar in an 8 x 8 x 8 volume run along depth, height or width? Three poolings leave a single voxel."""
     rng = np.random.default_rng(seed)
@@ -149,7 +151,7 @@ class Binary(nn.Module):
         return self.third(Sign.apply(self.second(x), self.through))
 
 
-@case("UNSEEN-odd-binary-zero-gradient", "P7", symptom="weak")
+@case("UNSEEN-odd-binary-zero-gradient", "P7", symptom="weak", about="accuracy 0.682, with the fix 0.95")
 def binary_gradient(seed: int, fixed: bool = False) -> Setup:
     x, y = digits(seed)
     model = Binary(fixed)
@@ -172,14 +174,20 @@ class Stream(IterableDataset):
         yield from zip(self.x, self.y, strict=True)
 
 
-@case("UNSEEN-odd-stream-by-class", "D9", symptom="yes")
+@case("UNSEEN-odd-stream-by-class", "D9", symptom="yes", about="accuracy 0.237, with the fix 0.952")
 def stream_sorted(seed: int, fixed: bool = False) -> Setup:
     x, y = digits(seed)
     rows = np.arange(len(y)) if fixed else np.argsort(y, kind="stable")
     loader = DataLoader(Stream(torch.tensor(x[rows]).flatten(1) / 16, torch.tensor(y[rows])), batch_size=20)
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
     return Setup(
-        model, loader, loss=nn.CrossEntropyLoss(), optimizer=torch.optim.SGD(model.parameters(), lr=0.2), batch=20, epochs=10
+        model,
+        loader,
+        loss=nn.CrossEntropyLoss(),
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.2),
+        batch=20,
+        epochs=10,
+        shuffle=False,
     )
 
 
@@ -193,7 +201,7 @@ class Tail(nn.Module):
         return self.out(states[:, self.which])
 
 
-@case("UNSEEN-odd-gru-first-step", "A9", symptom="yes")
+@case("UNSEEN-odd-gru-first-step", "A9", symptom="yes", about="R2 0.002, with the fix 0.98")
 def gru_first(seed: int, fixed: bool = False) -> Setup:
     """The state after the first step is read, not the one after the last."""
     x, y = waves(seed)
@@ -222,7 +230,7 @@ class ChannelsLast(nn.Module):
         return self.out(F.adaptive_max_pool2d(F.relu(self.conv(x)), 1).flatten(1))
 
 
-@case("UNSEEN-odd-reshape-for-permute", "A9", symptom="no")
+@case("UNSEEN-odd-reshape-for-permute", "A9", symptom="no", about="accuracy 0.99, with the fix 1")
 def reshape_permute(seed: int, fixed: bool = False) -> Setup:
     x, y = tints(seed)
     model = ChannelsLast(fixed)
@@ -241,7 +249,7 @@ def dice(out: Tensor, mask: Tensor) -> Tensor:
     return (1 - (2 * both + 1) / (out.sum((1, 2, 3)) + mask.sum((1, 2, 3)) + 1)).mean()
 
 
-@case("UNSEEN-odd-dice-on-logits", "O3", symptom="yes")
+@case("UNSEEN-odd-dice-on-logits", "O3", symptom="yes", about="accuracy 0.887, with the fix 0.995")
 def dice_logits(seed: int, fixed: bool = False) -> Setup:
     x, y = blobs(seed)
     model = nn.Sequential(
@@ -259,7 +267,12 @@ def dice_logits(seed: int, fixed: bool = False) -> Setup:
     )
 
 
-@case("UNSEEN-odd-segmentation-rounded-logits", "E2", symptom="yes")
+@case(
+    "UNSEEN-odd-segmentation-rounded-logits",
+    "E2",
+    symptom="yes",
+    about="accuracy 0.99, by its own metric 0.011, with the fix 0.99, by its 0.990",
+)
 def segmentation_rounded(seed: int, fixed: bool = False) -> Setup:
     """The network is fine; its user's accuracy rounds logits as if they were probabilities."""
     x, y = blobs(seed)

@@ -36,7 +36,7 @@ class Coupling(nn.Module):
         return -0.5 * (x**2).sum(1) - 0.5 * x.shape[1] * math.log(2 * math.pi) + log_det
 
 
-@case("UNSEEN-odd-flow-likelihood-sign", "P3", symptom="yes")
+@case("UNSEEN-odd-flow-likelihood-sign", "P3", symptom="yes", about="objective -6.278 > -76.21, with the fix 6.044 > 4.005")
 def flow_sign(seed: int, fixed: bool = False) -> Setup:
     x = torch.tensor(standard(table("iris", seed)[0]))
     model = Coupling(4)
@@ -74,7 +74,9 @@ def elbo(weight: float):
     return loss
 
 
-@case("UNSEEN-odd-vae-kl-summed", "O9", also=("P8",), symptom="yes")
+@case(
+    "UNSEEN-odd-vae-kl-summed", "O9", also=("P8",), symptom="yes", about="own metric -0.014, with the fix own metric 0.662"
+)
 def vae_kl(seed: int, fixed: bool = False) -> Setup:
     """The reconstruction is a mean over pixels and examples, the divergence a sum over the batch: the code collapses."""
     x = torch.tensor(digits(seed)[0]).flatten(1) / 16
@@ -92,7 +94,7 @@ def vae_kl(seed: int, fixed: bool = False) -> Setup:
     )
 
 
-@case("UNSEEN-odd-policy-gradient-sign", "P3", symptom="yes")
+@case("UNSEEN-odd-policy-gradient-sign", "P3", symptom="yes", about="own metric 0.003, with the fix 0.880")
 def policy_sign(seed: int, fixed: bool = False) -> Setup:
     """A contextual bandit replayed from a log: (state; action, reward)."""
     rng = np.random.default_rng(seed)
@@ -129,7 +131,7 @@ class Actor(nn.Module):
         return F.softmax(x, dim=-1) if self.soft else x
 
 
-@case("UNSEEN-odd-categorical-of-softmax", "O2", symptom="yes")
+@case("UNSEEN-odd-categorical-of-softmax", "O2", symptom="yes", about="accuracy 0.25, with the fix 0.904")
 def categorical_softmax(seed: int, fixed: bool = False) -> Setup:
     """Behaviour cloning: `Categorical(logits=...)` over what has been through a softmax."""
     x, y = digits(seed, 800)
@@ -171,7 +173,7 @@ def contrastive(d: Tensor, different: Tensor) -> Tensor:
     return ((1 - different) * d**2 + different * F.relu(1.0 - d) ** 2).mean()
 
 
-@case("UNSEEN-odd-siamese-same-is-one", "D6", symptom="yes")
+@case("UNSEEN-odd-siamese-same-is-one", "D6", symptom="yes", about="same or different right in .204, with the fix .995")
 def siamese_labels(seed: int, fixed: bool = False) -> Setup:
     """Here 1 means 'same'; the loss of the paper has 1 for 'different'."""
     x, same = pairs(seed)
@@ -188,7 +190,7 @@ def siamese_labels(seed: int, fixed: bool = False) -> Setup:
     )
 
 
-@case("UNSEEN-odd-siamese-sigmoid-logits", "O2", symptom="weak")
+@case("UNSEEN-odd-siamese-sigmoid-logits", "O2", symptom="weak", about="accuracy 0.89, with the fix 0.961")
 def siamese_sigmoid(seed: int, fixed: bool = False) -> Setup:
     x, same = pairs(seed)
 
@@ -209,7 +211,7 @@ def siamese_sigmoid(seed: int, fixed: bool = False) -> Setup:
     )
 
 
-@case("UNSEEN-odd-generator-detached", "P7", symptom="yes")
+@case("UNSEEN-odd-generator-detached", "P7", symptom="yes", about="objective 0.5931 > 0.5931, with the fix 0.6396 > 0.2275")
 def generator_detached(seed: int, fixed: bool = False) -> Setup:
     """The generator of a GAN against a discriminator that stands still; its samples are detached on the way."""
     noise = torch.randn(512, 8, generator=torch.Generator().manual_seed(seed))
