@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import StoreError
+from convscope.errors import StoreError, UsageError
 from convscope.results import Findings, Run
 
 Progress = Callable[[int, int, str], None]
@@ -44,6 +44,9 @@ def check(
     from convscope.diagnosis import diagnose
 
     seeds = 3 if prove is True else int(prove)
+    if seconds <= 0 or seeds < 0:
+        raise UsageError("seconds above 0, and seeds of a proof", f"got seconds={seconds:g}, prove={seeds}",
+                         "leave them out: 4 seconds; prove=True takes 3 seeds")  # fmt: skip
     if isinstance(run, (str, Path)):
         run = _read(Path(run))
     if isinstance(model, Run):

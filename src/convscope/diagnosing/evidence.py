@@ -295,7 +295,7 @@ class Evidence:
 
 def _signal(call: Call, gradient: Tensor | None) -> Signal:
     v = call.value.detach()
-    if not v.is_floating_point() or v.numel() == 0:
+    if not v.is_floating_point() or v.numel() == 0 or not v.ndim:
         return Signal(call.name, call.op, math.nan, math.nan, 0.0, 0.0, 0.0, math.nan, math.nan, tuple(v.shape[1:]))
     v = v.float()
     flat = (

@@ -5,9 +5,12 @@ A source that can be read twice is: what changes from one reading to the next is
 
 from __future__ import annotations
 
+import copy
 import itertools
+import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -29,6 +32,8 @@ from convscope.errors import DataError, UsageError
 MOST = 4096  # examples kept
 BYTES = 256 * 2**20  # of them
 SECONDS = 3.0  # for reading them
+INPUT = ("x", "input", "inputs", "image", "images", "img", "pixel_values", "features", "data", "input_ids")  # in a dict
+TARGET = ("y", "target", "targets", "label", "labels", "class", "mask")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +92,7 @@ def read(source: Any, batch: int | None = None, shuffle: bool | None = None, mos
                                        and not hasattr(source, "__array__")):  # fmt: skip
         loader = DataLoader(cast("Dataset[Any]", source), batch or 32, shuffle=False if shuffle is None else shuffle)
         return _loader(loader, True if shuffle is None else shuffle, most)
-    if isinstance(source, (tuple, list)) and source and _is_batch(source[0]):
+    if isinstance(source, (tuple, list)) and source and all(map(_is_batch, source[:9])):
         return _batches(cast("Sequence[Any]", source), shuffle, most)
     if isinstance(source, (tuple, list)) and 1 <= len(source) <= 2 and not isinstance(source, str):
         x, y = tensor(source[0], "inputs"), None if len(source) == 1 else tensor(source[1], "targets")
@@ -112,6 +117,13 @@ def tensor(value: Any, what: str) -> Tensor:
     """An array as a tensor; text and objects are refused, with the first that is no number."""
     if isinstance(value, Tensor):
         return value.detach()
+    if isinstance(value, tuple) and value and all(getattr(v, "ndim", 0) for v in cast("tuple[Any, ...]", value)):
+        shapes = ", ".join(str(tuple(v.shape)) for v in cast("tuple[Any, ...]", value))
+        raise DataError(
+            f"{what} as one tensor",
+            f"a tuple of {len(cast('tuple[Any, ...]', value))}: {shapes}",
+            "pack them into one x, and check a module that takes them apart: model(x[:, :3], x[:, 3:])",
+        )
     array = np.asarray(value)
     if array.dtype == object or array.dtype.kind in "USmM":
         flat = array.reshape(-1).tolist()
@@ -119,7 +131,7 @@ def tensor(value: Any, what: str) -> Tensor:
         if odd is not None:
             raise DataError(
                 f"{what} that are numbers",
-                f"{odd!r} is {type(odd).__name__} (array of {array.dtype})",
+                f"{repr(odd)[:60]} is {type(odd).__name__} (array of {array.dtype})",
                 "code categories as one-hot or indices, and fill what is missing",
             )
         array = np.array(flat, np.float64).reshape(array.shape)
@@ -149,23 +161,21 @@ def _loader(loader: DataLoader[Any], shuffle: bool | None, most: int) -> Example
     if shuffle is None:
         shuffle = isinstance(loader.sampler, (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)) \
             or loader.batch_sampler is None  # fmt: skip
-    generator = loader.generator
-    state = None if generator is None else generator.get_state()
     known = isinstance(loader.sampler, (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler))
-    try:
+    with _undrawn(loader):
+        loader = copy.copy(loader)  # workers that persist are the copy's
         # a sampler of the user's own may move what it draws from: then all of it, as it is before the first epoch
         again = _reread(loader.dataset, 64 if known else most)
         first = _gather(loader, most)
         second = _gather(loader, most) if hasattr(loader.dataset, "__len__") else None
-    finally:
-        if generator is not None and state is not None:
-            generator.set_state(state)
+        left_out = () if again is None else _left_out(loader.dataset[0])
     total = len(loader.dataset) if hasattr(loader.dataset, "__len__") else None  # type: ignore[arg-type]
     notes = (
         ()
         if total is not None and len(first[0]) >= total
         else (f"{len(first[0]):,} of {'a stream' if total is None else f'{total:,}'} examples were looked at",)
     )
+    notes += left_out
     changed = second is not None and not (shuffle and known) and not _same(first, second)
     if again is not None:
         return Examples(
@@ -187,6 +197,28 @@ def _loader(loader: DataLoader[Any], shuffle: bool | None, most: int) -> Example
         (first, second) if changed and second is not None else (),
         notes,
     )
+
+
+@contextmanager
+def _undrawn(loader: DataLoader[Any]) -> Iterator[None]:
+    """The generators that a loader, its samplers and its dataset hold are afterwards what they were."""
+    holders = (loader, loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None), loader.dataset)
+    held = {id(v): v for holder in holders for v in getattr(holder, "__dict__", {}).values()}.values()
+    torch_states = [(g, g.get_state()) for g in held if isinstance(g, torch.Generator)]
+    numpy_states = [(g, g.bit_generator.state) for g in held if isinstance(g, np.random.Generator)]
+    old_states = [(g, g.get_state()) for g in held if isinstance(g, np.random.RandomState)]
+    python_states = [(g, g.getstate()) for g in held if isinstance(g, random.Random)]
+    try:
+        yield
+    finally:
+        for g, state in torch_states:
+            g.set_state(state)
+        for g, state in numpy_states:
+            g.bit_generator.state = state
+        for g, state in old_states:
+            g.set_state(state)
+        for g, state in python_states:
+            g.setstate(state)
 
 
 def _reread(dataset: Any, most: int) -> tuple[Any, Any] | None:
@@ -212,7 +244,8 @@ def _batches(source: Iterable[Any], shuffle: bool | None, most: int) -> Examples
     size = len(_pair(next(iter(source)))[0])
     second = _gather(source, most)
     changed = not _same(first, second)
-    return Examples(*first, size, bool(shuffle), len(first[0]), None, (first, second) if changed else ())
+    return Examples(*first, size, bool(shuffle), len(first[0]), None, (first, second) if changed else (),
+                    _left_out(next(iter(source))))  # fmt: skip
 
 
 def _gather(source: Iterable[Any], most: int) -> tuple[Tensor, Tensor | None]:
@@ -230,13 +263,37 @@ def _gather(source: Iterable[Any], most: int) -> tuple[Tensor, Tensor | None]:
 
 
 def _pair(item: Any) -> tuple[Tensor, Tensor | None]:
-    if isinstance(item, dict):
-        item = tuple(cast("dict[str, Any]", item).values())
-    if isinstance(item, (tuple, list)):
-        parts = [tensor(v, "a batch") for v in cast("Sequence[Any]", item)]
-        return parts[0], parts[1] if len(parts) > 1 else None
-    return tensor(item, "a batch"), None
+    """Input and target of a batch: the first two parts of a tuple, or those of a dict by their names."""
+    if isinstance(item, Mapping):
+        item = _by_name(cast("Mapping[str, Any]", item))
+    if not isinstance(item, (tuple, list)):
+        return tensor(item, "inputs of a batch"), None
+    parts = [tuple(v) if isinstance(v, list) and v and isinstance(v[0], (Tensor, np.ndarray)) else v
+             for v in cast("Sequence[Any]", item)[:2]]  # fmt: skip
+    return tensor(parts[0], "inputs of a batch"), tensor(parts[1], "targets of a batch") if len(parts) > 1 else None
+
+
+def _left_out(item: Any) -> tuple[str, ...]:
+    """That an item has more parts than two, in words."""
+    if isinstance(item, (tuple, list)) and len(cast("Sequence[Any]", item)) > 2:
+        return (f"each item has {len(cast('Sequence[Any]', item))} parts: the first is the input, the second the target, "
+                "the others were left out",)  # fmt: skip
+    return ()
+
+
+def _by_name(item: Mapping[str, Any]) -> tuple[Any, ...]:
+    """('image', 'label') of a dict by their usual names, the first two by their order where they have others."""
+    x = next((item[k] for k in INPUT if k in item), None)
+    y = next((item[k] for k in TARGET if k in item), None)
+    if x is not None and (y is not None or len(item) == 1):
+        return (x,) if y is None else (x, y)
+    if len(item) <= 2 and x is None and y is None:
+        return tuple(item.values())
+    raise DataError("an input and a target in each batch", f"a dict of {', '.join(map(str, item))}",
+                    "name them x and y, or give pairs (x, y)")  # fmt: skip
 
 
 def _is_batch(item: Any) -> bool:
-    return isinstance(item, (tuple, list)) and bool(item) and hasattr(item[0], "shape")
+    if isinstance(item, dict):
+        return any(hasattr(v, "shape") for v in cast("dict[Any, Any]", item).values())
+    return isinstance(item, (tuple, list)) and bool(item) and (hasattr(item[0], "shape") or _is_batch(item[0]))

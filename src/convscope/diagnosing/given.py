@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import nn
 
 from convscope import export
 from convscope.diagnosing import keras_program
 from convscope.diagnosing.examples import read
-from convscope.diagnosing.program import Program, Recipe, reads_output_alone
+from convscope.diagnosing.program import Program, Recipe, left_alone, reads_output_alone
 from convscope.errors import UsageError, unknown
 
 LOSSES: dict[str, Callable[..., Any]] = {
@@ -23,6 +26,10 @@ LOSSES: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
+WORDS = ("held_out", "batch_size", "epochs", "shuffle", "metric", "scheduler")
+
+
+@left_alone()  # reading draws from the user's generators
 def program(model: Any, data: Any, loss: Any = None, optimizer: Any = None, **words: Any) -> Program:
     """`words`: held_out, batch_size, epochs, shuffle, metric, scheduler. Errors: UsageError, UnknownName, DataError.
 
@@ -31,6 +38,18 @@ def program(model: Any, data: Any, loss: Any = None, optimizer: Any = None, **wo
     >>> str(found.optimizer), len(found.examples)
     ('SGD(lr=0.1, momentum=0, weight_decay=0)', 8)
     """
+    for word in words:
+        if word not in WORDS:
+            raise unknown("option of check", word, WORDS)
+    for word in ("batch_size", "epochs"):
+        if words.get(word) is not None and not (isinstance(words[word], int) and words[word] >= 1):
+            raise UsageError(f"{word} of at least 1", f"got {words[word]!r}", "leave it out, or give a whole number")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UsageError("a module whose calls can be seen", "it is scripted", "give the module that it was made from")
+    if isinstance(model, nn.Module) and not keras_program.is_keras(model):
+        model = export.bare(model)
+        _ready(model)
+        data = _wide(data, model)
     examples = read(data, words.get("batch_size"), words.get("shuffle"))
     held = words.get("held_out")
     held_out = None if held is None else read(held, words.get("batch_size"), False)
@@ -53,9 +72,32 @@ def program(model: Any, data: Any, loss: Any = None, optimizer: Any = None, **wo
         if name not in LOSSES:
             raise unknown("loss", loss, LOSSES)
         loss = LOSSES[name]
-    module = export.bare(model)
-    return Program(module, loss, Recipe.of(optimizer, module), objective=examples.y is None or reads_output_alone(loss),
+    return Program(model, loss, Recipe.of(optimizer, model), objective=examples.y is None or reads_output_alone(loss),
                    rates=_rates(words.get("scheduler"), words.get("epochs")), **facts)  # fmt: skip
+
+
+def _ready(model: nn.Module) -> None:
+    """Can it be trained on a batch of one tensor? Errors: UsageError."""
+    lazy = [n for n, p in model.named_parameters() if isinstance(p, nn.UninitializedParameter)]
+    if lazy:
+        raise UsageError("a model whose sizes are known", f"{lazy[0]} is not initialised yet (a lazy layer)",
+                         "run one batch through it first, then make the optimiser: model(x[:1])")  # fmt: skip
+    given = inspect.signature(model.forward).parameters.values()
+    needed = [p.name for p in given if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(needed) > 1:
+        raise UsageError(
+            "a model that takes one tensor", f"forward of {type(model).__name__} needs {', '.join(needed)}",
+            "check a module that takes them out of one tensor: model(x[:, :3], x[:, 3:])")  # fmt: skip
+
+
+def _wide(data: Any, model: nn.Module) -> Any:
+    """Arrays become float32 unless the model computes in float64: then float64 arrays stay."""
+    wide = any(p.dtype == torch.float64 for p in model.parameters())
+    if not wide or not isinstance(data, (tuple, list, np.ndarray)):
+        return data
+    parts = [data] if isinstance(data, np.ndarray) else data
+    kept = [torch.from_numpy(v) if isinstance(v, np.ndarray) and v.dtype == np.float64 else v for v in parts]
+    return kept[0] if isinstance(data, np.ndarray) else type(data)(kept)
 
 
 def _rates(scheduler: Any, epochs: int | None) -> tuple[float, ...]:

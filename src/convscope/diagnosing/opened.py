@@ -88,6 +88,8 @@ def _data(data: Any, net: Any) -> Any:
                 return tuple(tensor(archive[k], k) for k in ("x", "y") if k in archive.files)
     if not isinstance(data, (str, Path)):
         return data
+    if str(data).endswith(".npz") and not Path(data).is_file():
+        raise DataError(f"data in {data}", "there is no such file", "the path is taken from where you are")
     if net is None:
         raise UsageError("data of a program that brings its own preprocessing", f"got {data}", "an .npz with arrays x and y")
     images = open_collection(data)

@@ -6,9 +6,7 @@ A loss that refers to the model (a penalty on its weights, say) is rebuilt so th
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
-import types
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 from convscope import chance, export
 from convscope.diagnosing.calls import Rule
 from convscope.diagnosing.examples import Examples
+from convscope.diagnosing.rebinding import rebound, rehook
 from convscope.errors import UsageError, unknown
 from convscope.optimizers import OPTIMIZERS
 
@@ -60,7 +59,11 @@ class Recipe:
         groups = [{"params": [known[n] for n in names if n in known], **options} for names, options in self.groups]
         groups = [g for g in groups if g["params"]]
         more: Any = {"lr": 0.001} if groups and "lr" not in groups[0] else {}
-        return self.kind(groups, **more) if groups else None
+        try:
+            return self.kind(groups, **more) if groups else None
+        except (TypeError, ValueError) as problem:
+            raise UsageError(f"{self.kind.__name__} for a copy of the model", f"{type(problem).__name__}: {problem}",
+                             "give one whose options are in its groups, or a name: adam:0.001") from problem  # fmt: skip
 
     @property
     def rate(self) -> float:
@@ -121,6 +124,7 @@ class Program:
         memo: dict[int, Any] = {}
         with left_alone(self.model):
             model = _deep(self.model, memo)
+            rehook(model, memo)
         return replace(self, model=model, loss=rebound(self.loss, memo))
 
     def value(self, output: Any, target: Tensor | None) -> Any:
@@ -178,66 +182,13 @@ def reads_output_alone(loss: Callable[..., Any]) -> bool:
     return len(needed) == 1 and not several and len([p for p in given if p.kind is not p.VAR_KEYWORD]) == 1
 
 
-def rebound(function: Callable[..., Any], memo: dict[int, Any]) -> Callable[..., Any]:
-    """The same function over the copies in `memo`: in its closure, defaults, bound object and the globals it names."""
-    if isinstance(function, functools.partial):
-        return functools.partial(
-            rebound(function.func, memo),
-            *(_new(a, memo) for a in function.args),
-            **{k: _new(v, memo) for k, v in function.keywords.items()},
-        )
-    if isinstance(function, types.MethodType):
-        return types.MethodType(function.__func__, _new(function.__self__, memo))
-    if isinstance(function, types.FunctionType):
-        cells = tuple(types.CellType(_new(c.cell_contents, memo)) if _full(c) else c for c in function.__closure__ or ())
-        named = {n: function.__globals__[n] for n in function.__code__.co_names if n in function.__globals__}
-        changed = {n: new for n, v in named.items() if (new := _new(v, memo)) is not v}
-        if not changed and all(
-            a is b or a.cell_contents is b.cell_contents for a, b in zip(cells, function.__closure__ or (), strict=True)
-        ):
-            return function
-        made = types.FunctionType(
-            function.__code__, {**function.__globals__, **changed}, function.__name__, function.__defaults__, cells
-        )
-        made.__kwdefaults__ = function.__kwdefaults__
-        return made
-    if isinstance(function, nn.Module) or not hasattr(function, "__dict__"):
-        return _new(function, memo)
-    changed = {name: new for name, v in vars(function).items() if (new := _new(v, memo)) is not v}
-    if not changed:
-        return function
-    made = copy.copy(function)  # an object that is called: a penalty that holds the model, say
-    vars(made).update(changed)
-    return made
-
-
-def _full(cell: Any) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return False
-    return True
-
-
-def _new(value: Any, memo: dict[int, Any]) -> Any:
-    """The copy of what belongs to the model; functions rebuilt; everything else as it is."""
-    if id(value) in memo:
-        return memo[id(value)]
-    if isinstance(value, (nn.Module, Tensor)) or type(value).__module__.startswith("convscope.diagnosing"):
-        return copy.deepcopy(value, memo)
-    if isinstance(value, (list, tuple)) and any(isinstance(v, (nn.Module, Tensor)) for v in value):
-        return type(value)(_new(v, memo) for v in value)
-    if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)) and getattr(value, "__closure__", None):
-        return rebound(value, memo)
-    return value
-
-
 def _deep(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     try:
         with warnings.catch_warnings():  # Keras copies its optimiser through an old protocol of NumPy's, and warns of it
             warnings.simplefilter("ignore")
             return copy.deepcopy(model, memo)
-    except (RuntimeError, TypeError, NotImplementedError):  # a module that keeps tensors of a graph, or locks
+    except Exception:  # noqa: BLE001 - tensors of a graph, locks, a __deepcopy__ of the user's: built by hand instead
+        memo.clear()
         made = export.twin(model)
         for inner in made.modules():
             for key, p in inner._parameters.items():

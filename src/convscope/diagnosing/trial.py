@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 import warnings
@@ -116,8 +117,11 @@ def train(
                 norms.append(
                     math.sqrt(sum(float(p.grad.detach().double().square().sum()) for p in parameters if p.grad is not None))
                 )
-                if optimizer is not None:
-                    optimizer.step()
+                try:
+                    _step(optimizer, program, x.to(device), None if y is None else y.to(device))
+                except Exception as error:  # noqa: BLE001 - as above
+                    problem = f"{type(error).__name__}: {error}"
+                    break
                 if len(losses) == 1:
                     first_moved = _way(parameters, start) / base
                 if watch is not None:
@@ -134,6 +138,24 @@ def train(
     return Trial(np.array(losses), len(losses) / per_epoch, time.perf_counter() - begun, broke, problem,
                  _way(parameters, start) / base, first_moved, np.array(norms), program,
                  done or (wanted is not None and len(losses) >= wanted))  # fmt: skip
+
+
+def _step(optimizer: Any, program: Program, x: Tensor, y: Tensor | None) -> None:
+    """One step on gradients that are there; an optimiser that asks for the loss again (LBFGS) is given it."""
+    if optimizer is None:
+        return
+    asked = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if asked is None or asked.default is not asked.empty:
+        optimizer.step()
+        return
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = program.value(output_of(program, x), y)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
 
 
 def _way(now: list[Any], start: list[Tensor]) -> float:
