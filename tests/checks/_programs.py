@@ -34,11 +34,11 @@ def asked(
 ) -> tuple[Evidence, list[Suspicion]]:
     """What a check says of a program."""
     kind = words.pop("kind", torch.optim.Adam)
-    options = words.pop("options", {})
+    options, steps = words.pop("options", {}), words.pop("steps", 60)
     optimizer = kind(model.parameters(), lr=rate, **options)
     program = given.program(model, examples, loss, optimizer, batch_size=words.pop("batch", 32), **words)
     evidence = Evidence(program, seconds=1.5)
-    evidence.__dict__["trial"] = train(program.twin(), 0, words.pop("steps", 60), 1.0)  # the same on a slow machine
+    evidence.__dict__["trial"] = train(program.twin(), 0, steps, 1.0)  # the same on a slow machine
     return evidence, list(check(evidence))
 
 

@@ -65,7 +65,7 @@ def test_one_and_the_same_input_shows_and_a_constant_column_is_harmless() -> Non
     x[:, 5] = 3.0
     (column,) = small.found(FiniteInputs(), small.made(small.net(), data=(x, y)))
     assert column.harmless
-    assert column.strength == 0.3
+    assert column.strength == 0.2
     assert column.evidence["constant columns"] == "5"
 
 

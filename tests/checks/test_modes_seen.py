@@ -14,7 +14,7 @@ from tests.checks import watched
 
 def test_training_in_evaluation_mode_is_found() -> None:
     found = watched.of(ModesSeen(), mode=False)
-    assert [(s.fault, s.strength) for s in found] == [("E1", 0.8)]
+    assert [(s.fault, s.strength) for s in found] == [("E1", 1.0)]
     assert "12 of 12 training passes" in found[0].cause
 
 
@@ -42,7 +42,7 @@ def test_no_return_to_training_after_the_first_validation() -> None:
 @pytest.mark.parametrize("validate", ["no_grad", "graph"])
 def test_judging_in_training_mode_is_found(validate: str) -> None:
     (one,) = watched.of(ModesSeen(), validate=validate)
-    assert (one.fault, one.strength) == ("E1", 0.8)
+    assert (one.fault, one.strength) == ("E1", 1.0)
     assert "judged in training mode" in one.symptom
 
 

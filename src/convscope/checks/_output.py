@@ -73,7 +73,7 @@ def loss_at(evidence: Evidence, outputs: Tensor, target: Tensor | None = None) -
 
 
 def made_up(evidence: Evidence, count: int = 4, seed: int = 11) -> list[Tensor]:
-    """Outputs in 0.05 … 0.95, drawn, which losses of probabilities and of logits read; of large values at their own scale."""
+    """Outputs in 0.05 … 0.95, drawn: losses of probabilities and of logits read them. Large values: at their own scale."""
     out = evidence.tensor
     assert out is not None
     generator = torch.Generator().manual_seed(seed)

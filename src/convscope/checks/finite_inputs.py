@@ -18,8 +18,10 @@ from convscope.checks._data import Features, chosen, features, listed
 from convscope.diagnosing import changes
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.program import Program
-from convscope.diagnosing.suspicion import EXACT, HINT, Change, Suspicion
+from convscope.diagnosing.suspicion import EXACT, Change, Suspicion
 from convscope.fields import param, validate
+
+FAINT = 0.2  # worth a word, behind everything else
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class FiniteInputs:
             )  # fmt: skip
         elif x.ndim == 2 and x.shape[1] <= self.most and bool((still := (x == x[:1]).all(0)).any()):
             yield Suspicion(
-                "D10", HINT, f"{int(still.sum())} of {len(still)} input columns are constant",
+                "D10", FAINT, f"{int(still.sum())} of {len(still)} input columns are constant",
                 "a constant column tells nothing; divided by its standard deviation 0 it becomes NaN",
                 "leave these columns out",
                 {"constant columns": listed([str(c) for c in torch.nonzero(still).reshape(-1).tolist()]),

@@ -56,9 +56,11 @@ class LossInput:
             outside = float(((o < -self.slack) | (o > 1 + self.slack)).float().mean())
             if outside > 0 or not evidence.tail:  # what ends in a layer with weights has no bounds
                 yield self._logits(evidence, outside, last)
-        elif facts.family == "nll" and o.ndim > 1 and o.shape[1] > 1:
+        elif facts.family in ("nll", "kl") and o.ndim > 1 and o.shape[1] > 1:
             if shared.sums_to_one(o, 1, self.slack):
                 yield self._probabilities(evidence, last)
+            elif facts.family == "kl" or any(c.op == "log_softmax" for c in evidence.tail):
+                return  # a log-softmax over another axis is that axis's fault
             elif float(torch.logsumexp(o, 1).abs().max()) > 10 * self.slack:
                 yield self._raw(evidence, float(torch.logsumexp(o, 1).abs().max()))
 
@@ -81,7 +83,8 @@ class LossInput:
             f"put a {made} at the output, or, better, use the loss that reads logits",
             {"share of outputs outside 0 … "
              "1": outside, "share allowed": 0.0, "lowest": _low(evidence), "highest": _high(evidence)},
-            "loss", code, "all outputs lie in 0 … 1 (and add up to 1 for exclusive classes)", mend, shows=outside > 0.05,
+            "loss", code, "all outputs lie in 0 … 1 (and add up to 1 for exclusive classes)", mend,
+            shows=outside > 0.05 and shared.struggles(evidence),
         )  # fmt: skip
 
     def _probabilities(self, evidence: Evidence, last: Call | None) -> Suspicion:
@@ -90,7 +93,8 @@ class LossInput:
                                                                                         "probabilities"))  # fmt: skip
         return Suspicion(
             "O3", EXACT, "the loss is negative, between −1 and 0, and learning is slow",
-            "NLLLoss reads log-probabilities and gets probabilities: it is the mean of −p, whose gradient does not grow "
+            f"{'NLLLoss' if evidence.loss.family == 'nll' else 'the Kullback–Leibler loss'} reads log-probabilities and "
+            "gets probabilities: it is linear in p, so its gradient does not grow "
             "with the "
             "error: an example that is quite wrong pulls no more than one that is right, and less once the softmax is sure",
             "give it log_softmax, or give logits to cross-entropy",

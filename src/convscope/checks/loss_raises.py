@@ -83,6 +83,8 @@ class LossRaises:
             return "O5" if targets.kind == "values" else "D6"
         if not forward and out is not None and y is not None and targets.kind == "values" and "bounds" in message:
             return "O5"
+        if not forward and "bounds" in message and targets.counts is not None and targets.kind == "indices":
+            return "O7" if targets.counts[0] else "D6"  # too few outputs; or labels that begin at 1
         if known in FAULTS:
             same = out is not None and y is not None and out.numel() == y.numel() and out.shape != y.shape
             coded = targets.exclusive and out is not None and out.ndim > 1 and out.shape[-1] >= max(targets.classes, 2)

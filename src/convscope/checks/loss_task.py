@@ -23,6 +23,8 @@ from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.suspicion import EXACT, HINT, LIKELY, STRONG, Change, Suspicion
 from convscope.fields import validate
 
+SOFTMAX = ("cross-entropy", "nll", "probability cross-entropy", "clipped cross-entropy", "normalised cross-entropy")
+
 
 @dataclass(frozen=True)
 class LossTask:
@@ -57,6 +59,9 @@ class LossTask:
             or (family in ("bce logits", "bce") and (targets.low < 0 or targets.high > 1))
         ):
             yield self._quantities(evidence)
+        elif targets.kind == "multi-hot" and (family in SOFTMAX or shared.sums_to_one(out, 1)) \
+                and float((evidence.y.sum(1) != 1).float().mean()) > 0.01:  # fmt: skip
+            yield self._several(evidence)
         elif targets.exclusive and family in (*shared.OF_VALUES, "mse of softmax"):
             several = out.ndim > 1 and out.shape[1] > 1 and targets.kind != "binary"
             if several or targets.kind == "binary":
@@ -89,6 +94,20 @@ class LossTask:
             _squared(evidence),
         )  # fmt: skip
 
+    def _several(self, evidence: Evidence) -> Suspicion:
+        assert evidence.y is not None
+        sums = evidence.y.sum(1)
+        return Suspicion(
+            "O5", EXACT, "only one of several tags is ever predicted, and the loss stays high",
+            "the loss is one of exclusive classes: its softmax divides one probability among the tags, and examples have "
+            f"{float(sums.float().mean()):.2g} tags on average; with two the best that can be said of each is one half",
+            "tags that may come together want a sigmoid each: binary cross-entropy on logits",
+            {"examples without exactly one tag": float((sums != 1).float().mean()), "allowed": 0.01,
+             "most tags": float(sums.max())},
+            "loss", "- nn.CrossEntropyLoss()\n+ nn.BCEWithLogitsLoss()", "every example has exactly one tag",
+            _tags(shared.closing(evidence)),
+        )  # fmt: skip
+
     def _classes(self, evidence: Evidence, several: bool) -> Suspicion:
         last, poor = shared.closing(evidence), shared.struggles(evidence)
         name = "cross-entropy" if several else "binary cross-entropy"
@@ -109,13 +128,18 @@ class LossTask:
 
     def _numbers(self, evidence: Evidence) -> Suspicion:
         return Suspicion(
-            "O5", HINT, "predictions lie between the classes",
+            "O5", LIKELY if shared.struggles(evidence) else HINT, "predictions lie between the classes",
             "one number is fitted to the index of a class, as if class 2 lay between 1 and 3",
             "where the numbers are names of classes: one output a class, and cross-entropy",
             {"classes": evidence.targets.classes, "outputs": 1}, "loss",
             f"- nn.Linear(…, 1)\n+ nn.Linear(…, {evidence.targets.classes})  # with nn.CrossEntropyLoss()",
-            "the numbers are counts or grades, whose order means something", harmless=True,
+            "the numbers are counts or grades, whose order means something", harmless=not shared.struggles(evidence),
         )  # fmt: skip
+
+
+def _tags(last: Call | None) -> Change:
+    change = changes.losing(lambda o, t: F.binary_cross_entropy_with_logits(o, t.to(o.dtype)), "a sigmoid for each tag")
+    return change if last is None or last.op != "softmax" else change.then(changes.without([last.key], "logits"))
 
 
 def _squared(evidence: Evidence) -> Change:

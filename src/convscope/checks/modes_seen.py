@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from convscope.checks._loop import Loop
 from convscope.diagnosing.evidence import Evidence
-from convscope.diagnosing.suspicion import LIKELY, STRONG, Suspicion
+from convscope.diagnosing.suspicion import EXACT, LIKELY, STRONG, Suspicion
 from convscope.fields import param, validate
 
 
@@ -46,7 +46,7 @@ class ModesSeen:
         if still >= self.least and still > 0.2 * (train + mixed):
             yield Suspicion(
                 "E1",
-                STRONG if train + mixed == 0 else LIKELY,
+                EXACT if train + mixed == 0 else LIKELY,
                 "the network trains in evaluation mode",
                 f"{still} of {train + still + mixed} training passes ran with dropout off and batch norm on its old "
                 "statistics" + ("; after validation model.train() was not called again" if train else ""),

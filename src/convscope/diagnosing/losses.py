@@ -121,7 +121,7 @@ SOFTMAXES = ("cross-entropy", "cross-entropy (last axis)", "cross-entropy smooth
 
 def facts(program: Program, output: Tensor, target: Tensor | None, targets: Targets) -> LossFacts:
     """Ask the loss. `output` (B, …) and `target` as the network and the loader give them."""
-    o, t = output.detach().float(), target
+    o, t = output.detach() if output.dtype == torch.float64 else output.detach().float(), target
     at_start, problem, warned = _call(program, o, t)
     if at_start is None:
         return LossFacts(problem=problem, warnings=warned)
@@ -245,7 +245,9 @@ def _gradient(program: Program, o: Tensor, t: Tensor | None) -> Tensor | None:
         value = quiet(program, leaf, t)
         if not value.requires_grad or not bool(torch.isfinite(value)):
             return None
-        return torch.autograd.grad(value, leaf, allow_unused=True)[0]  # None: the loss does not hang on the outputs
+        with contextlib.suppress(RuntimeError):  # a loss of mixed precision may refuse to go back: no gradient is told
+            return torch.autograd.grad(value, leaf, allow_unused=True)[0]
+        return None
 
 
 def _coupled(program: Program, o: Tensor, t: Tensor | None) -> float:

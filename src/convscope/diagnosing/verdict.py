@@ -27,6 +27,8 @@ from convscope.diagnosing.trial import train
 from convscope.results import Finding
 
 TRIED = 5  # remedies that are tried for a moment
+LOOPS = ("P3", "P4", "P5", "P6", "P7", "P9", "P12", "P13", "E1", "E4")  # seen directly in a watched loop
+TOLD = 0.2  # weight from which on something is worth a word
 MENDS = 0.5  # relief of the first, from which on nothing else is needed
 EFFECTS = ("P2", "P1", "A2", "A3", "A4", "A8")  # what other faults leave behind: alone, their remedy must help
 HELPS = 0.2  # relief from which on a remedy speaks for its cause
@@ -44,7 +46,7 @@ class Ranked:
         relief = self.relief if math.isfinite(self.relief) else 0.0
         s = self.suspicion
         base = min(s.strength, HINT) if s.harmless and relief < HELPS else s.strength
-        if s.strength >= EXACT and s.shows and s.change is None:
+        if s.strength >= EXACT and s.change is None and (s.shows or s.fault in LOOPS):
             relief = 1.0  # seen directly, in the user's own loop: nothing that could be tried says it better
         return base + 0.5 * max(relief, 0.0)
 
@@ -99,7 +101,7 @@ def findings(ranked: Sequence[Ranked], symptom: Symptom) -> tuple[Finding, ...]:
     mends = ranked and math.isfinite(ranked[0].relief) and ranked[0].relief >= MENDS
     told = []
     for k, r in enumerate(ranked):
-        if r.weight >= HINT or r.suspicion.shows:
+        if r.weight >= TOLD or r.suspicion.shows:
             spare = bool(mends and k and not r.suspicion.shows and not (math.isfinite(r.relief) and r.relief >= HELPS))
             told.append(_finding(r, symptom, spare))
     told.sort(key=lambda f: f.severity != "error")
