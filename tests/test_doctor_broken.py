@@ -8,6 +8,7 @@ always calls `optimizer.step()`.
 from __future__ import annotations
 
 import random
+import time
 import warnings
 from typing import Any, cast
 
@@ -213,3 +214,17 @@ def test_a_scripted_model_is_refused() -> None:
         scripted: Any = torch.jit.trace(mlp(), X[:1])
     with pytest.raises(UsageError, match="it is scripted; give the module that it was made from"):
         cs.check(scripted, (X, Y), "cross-entropy")
+
+
+def test_a_slow_network_is_looked_at_on_fewer_examples() -> None:
+    class Slow(nn.Sequential):
+        def forward(self, input: Tensor) -> Tensor:
+            time.sleep(0.004 * len(input))
+            return super().forward(input)
+
+    many = torch.randn(600, 6, generator=torch.Generator().manual_seed(1))
+    evidence = Evidence(given.program(Slow(*mlp()), (many, many[:, :3].argmax(1)), "cross-entropy", "adam"), seconds=1.0)
+    assert 32 <= evidence.before.examples <= 0.6 / 0.004
+    assert any("a forward pass takes long" in note for note in evidence.notes)
+    quick = Evidence(given.program(mlp(), (many, many[:, :3].argmax(1)), "cross-entropy", "adam"))
+    assert quick.before.examples == 512

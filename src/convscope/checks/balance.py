@@ -17,7 +17,7 @@ from torch import Tensor
 
 from convscope.checks._data import labels
 from convscope.diagnosing import changes
-from convscope.diagnosing.evidence import JUDGED, Evidence
+from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.program import left_alone
 from convscope.diagnosing.score import predictions
 from convscope.diagnosing.suspicion import HINT, LIKELY, STRONG, Suspicion
@@ -89,11 +89,11 @@ class Balance:
         )  # fmt: skip
 
     def _recall(self, evidence: Evidence, y: Tensor) -> np.ndarray:
-        """(K,) of the trial's program, on `JUDGED` examples spread over the classes; NaN where it cannot be said."""
+        """(K,) of the trial's program, on examples spread over the classes; NaN where it cannot be said."""
         classes = len(evidence.targets.counts if evidence.targets.counts is not None else [])
         found = np.full(classes, math.nan)
         program = evidence.trial.program or evidence.twin
-        most = max(8, JUDGED // max(classes, 1))
+        most = max(8, evidence.affordable(program, 0.15, 32) // max(classes, 1))
         picked = [torch.nonzero(y == c).reshape(-1)[:most] for c in range(classes)]
         index = torch.cat(picked) if picked else torch.zeros(0, dtype=torch.long)
         if not len(index):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from convscope.checks._loop import Loop
-from convscope.diagnosing.evidence import JUDGED, Evidence
+from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.program import left_alone
 from convscope.diagnosing.suspicion import EXACT, STRONG, Suspicion
 from convscope.diagnosing.trial import answer
@@ -47,13 +47,14 @@ class Metric:
         program = evidence.trial.program
         if program is None:
             return
+        most = evidence.affordable(program, 0.15, 32)
         with left_alone():
-            out = answer(program, e.x[:JUDGED].to(program.device))
+            out = answer(program, e.x[:most].to(program.device))
         if not isinstance(out, Tensor):
             return
         if out.ndim != 2 or out.shape[1] not in (1, evidence.targets.classes) or not evidence.loss.classifies:
             return  # the outputs are no classes, one column each
-        y = e.y[:JUDGED].to(out.device)
+        y = e.y[:most].to(out.device)
         perfect = _perfect(out, y)
         got, best, worst = (_value(metric, o, y) for o in (out, perfect, perfect.roll(1, 1) if out.shape[1] > 1 else 1 - perfect))
         if not all(map(math.isfinite, (got, best, worst))) or abs(best - worst) > 1 - self.slack or best < worst - self.slack:

@@ -22,11 +22,12 @@ from convscope.diagnosing.losses import LossFacts
 from convscope.diagnosing.program import Program, left_alone, trainable
 from convscope.diagnosing.score import Score, score
 from convscope.diagnosing.targets import Targets
-from convscope.diagnosing.trial import Trial, answer, train
+from convscope.diagnosing.trial import Trial, answer, pace, train
 from convscope.results import Run
 
 PROBE = 64  # examples in the batch that is looked at closely
 JUDGED = 512  # examples on which a score is measured
+SLOW = "a forward pass takes long: fewer examples than usual were looked at and judged"
 TINY = 10  # examples that any working program can learn by heart
 RATES = (1.0, 0.1, 10.0, 0.01, 100.0)  # times the user's own, for the ten
 
@@ -97,8 +98,19 @@ class Evidence:
     def _batch(self) -> tuple[Tensor, Tensor | None]:
         e = self.program.examples
         size = max(min(PROBE, len(e)), min(e.batch, 256))
+        size = min(size, self.affordable(self.program.twin(), 0.1, 8))
         x, y = next(iter(e.batches(self.seed, 0, size)))
         return x.to(self.program.device), None if y is None else y.to(self.program.device)
+
+    def affordable(self, program: Program, share: float, least: int) -> int:
+        """How many examples fit into this share of the time in one forward pass? Where the network is slow that is told."""
+        room = share * max(self.seconds, 4.0)
+        found = pace(program, room / JUDGED)
+        if found * JUDGED <= room:
+            return JUDGED
+        if SLOW not in self.notes:
+            self.notes.append(SLOW)
+        return max(least, int(room / found))
 
     @functools.cached_property
     def targets(self) -> Targets:
@@ -242,11 +254,11 @@ class Evidence:
         return self.judge(self.trial.program or self.twin)
 
     def judge(self, program: Program, training: bool = False) -> Score:
-        """The score of a program on the first `JUDGED` examples."""
-        e = program.examples
-        x, y = e.x[:JUDGED].to(program.device), None if e.y is None else e.y[:JUDGED].to(program.device)
-        if not e.shuffled and len(e) > JUDGED:
-            index = torch.linspace(0, len(e) - 1, JUDGED).round().long()
+        """The score of a program on its first examples, at most `JUDGED`."""
+        e, most = program.examples, self.affordable(program, 0.15, 32)
+        x, y = e.x[:most].to(program.device), None if e.y is None else e.y[:most].to(program.device)
+        if not e.shuffled and len(e) > most:
+            index = torch.linspace(0, len(e) - 1, most).round().long()
             x, y = e.x[index].to(program.device), None if e.y is None else e.y[index].to(program.device)
         try:
             with left_alone(), torch.no_grad():
