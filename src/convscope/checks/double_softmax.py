@@ -50,17 +50,19 @@ class DoubleSoftmax:
         validate(self)
 
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
-        out = evidence.tensor
-        if out is None or out.ndim < 2:
+        out, last = evidence.tensor, shared.closing(evidence)
+        if out is None:
             return
-        axis, last = shared.class_axis(evidence), shared.closing(evidence)
+        if evidence.loss.family == "bce logits" and last is not None and last.op == "sigmoid":
+            yield self._of_sigmoids(evidence, last)
+        if out.ndim < 2:
+            return
+        axis = shared.class_axis(evidence)
         soft = [c for c in evidence.tail if c.op == "softmax" and shared.sums_to_one(c.value, min(axis, c.value.ndim - 1))]
         if evidence.loss.applies_softmax and shared.sums_to_one(out, axis, self.slack):
             yield self._of_classes(evidence, out.shape[axis], last)
         elif len(soft) > 1 and last is soft[-1]:
             yield self._in_the_network(evidence, out.shape[axis], soft[-1])
-        elif evidence.loss.family == "bce logits" and last is not None and last.op == "sigmoid":
-            yield self._of_sigmoids(evidence, last)
 
     def _of_classes(self, evidence: Evidence, classes: int, last: Call | None) -> Suspicion:
         floor = math.log(math.e + classes - 1) - 1

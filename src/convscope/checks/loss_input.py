@@ -21,7 +21,7 @@ from convscope.checks import _output as shared
 from convscope.diagnosing import changes
 from convscope.diagnosing.calls import Call, instead
 from convscope.diagnosing.evidence import Evidence
-from convscope.diagnosing.suspicion import EXACT, STRONG, Suspicion
+from convscope.diagnosing.suspicion import EXACT, LIKELY, STRONG, Suspicion
 from convscope.fields import param, validate
 
 
@@ -56,6 +56,8 @@ class LossInput:
             outside = float(((o < -self.slack) | (o > 1 + self.slack)).float().mean())
             if outside > 0 or not evidence.tail:  # what ends in a layer with weights has no bounds
                 yield self._logits(evidence, outside, last)
+        elif facts.family == "poisson" and last is not None and last.op in ("softplus", "relu", "exp", "sigmoid"):
+            yield self._rates(evidence, last)
         elif facts.family in ("nll", "kl") and o.ndim > 1 and o.shape[1] > 1:
             if shared.sums_to_one(o, 1, self.slack):
                 yield self._probabilities(evidence, last)
@@ -63,6 +65,17 @@ class LossInput:
                 return  # a log-softmax over another axis is that axis's fault
             elif float(torch.logsumexp(o, 1).abs().max()) > 10 * self.slack:
                 yield self._raw(evidence, float(torch.logsumexp(o, 1).abs().max()))
+
+    def _rates(self, evidence: Evidence, last: Call) -> Suspicion:
+        """A Poisson loss that applies exp itself, over outputs that cannot fall below 0."""
+        return Suspicion(
+            "O3", STRONG if shared.struggles(evidence) else LIKELY, "small counts are never predicted",
+            f"the Poisson loss takes the output for the logarithm of a rate, and a {last.op} keeps it above "
+            "0, so no rate below 1 can be said", "give it the values before, or set log_input=False",
+            {"lowest rate within reach": 1.0, "lowest target": evidence.targets.low, "lowest output": _low(evidence)},
+            shared.place(last), shared.lines(evidence, last, ""), "outputs below 0",
+            changes.without([last.key], "log rates to the loss"),
+        )  # fmt: skip
 
     def _logits(self, evidence: Evidence, outside: float, last: Call | None) -> Suspicion:
         binary = evidence.loss.family == "bce"
