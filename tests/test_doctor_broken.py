@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
 
 import convscope as cs
+from convscope.checks._output import _peeled
 from convscope.diagnosing import given
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.examples import read
@@ -228,3 +229,22 @@ def test_a_slow_network_is_looked_at_on_fewer_examples() -> None:
     assert any("a forward pass takes long" in note for note in evidence.notes)
     quick = Evidence(given.program(mlp(), (many, many[:, :3].argmax(1)), "cross-entropy", "adam"))
     assert quick.before.examples == 512
+
+
+@pytest.mark.parametrize(("line", "left"), [
+    ("return torch.softmax(self.b(x), dim=1)", "return self.b(x)"), ("x = F.softmax(x, 1)", "x = x"),
+    ("return self.b(x).softmax(dim=1)", "return self.b(x)"), ("torch.softmax(", ""),
+    ("return self.softmax", "")])  # fmt: skip
+def test_a_line_of_the_users_without_one_call(line: str, left: str) -> None:
+    assert _peeled(line, "softmax") == left
+
+
+def test_one_class_alone_is_judged_by_the_loss() -> None:
+    evidence = Evidence(given.program(mlp(), (X, torch.zeros(96, dtype=torch.long)), "cross-entropy", "adam"), seconds=1.0)
+    assert evidence.after.metric == "loss"
+    assert kinds(mlp(), (X[:1], Y[:1])) != ["unknown"]
+
+
+def test_what_is_raised_is_told_once() -> None:
+    found = cs.check(mlp(), (X, Y - 1), "cross-entropy", "adam", seconds=0.6).findings[0]
+    assert found.symptom == "the loss raises an error: IndexError: Target -1 is out of bounds."

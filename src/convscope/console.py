@@ -30,7 +30,7 @@ class Commands(click.Group):
             ctx.exit(problem.exit_code)
         except KeyboardInterrupt as stop:
             click.echo(
-                f"convscope: stopped; {stop or 'what was kept is kept, and the same command goes on from it'}", err=True
+                f"convscope: stopped; {str(stop) or 'what was kept is kept, and the same command goes on from it'}", err=True
             )
             ctx.exit(130)
         except BrokenPipeError:

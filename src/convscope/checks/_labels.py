@@ -51,7 +51,7 @@ def refused(evidence: Evidence, y: Tensor | None, problem: str) -> Iterator[Susp
         if math.isfinite(float(quiet(evidence.twin, o.detach(), function(y)))):
             shape = f"{str(y.dtype).removeprefix('torch.')} {tuple(y.shape)}"
             yield Suspicion(
-                "D6", EXACT, f"the loss raises: {problem.splitlines()[0][:160]}",
+                "D6", EXACT, f"the loss raises an error: {problem.splitlines()[0][:160]}",
                 f"labels are {shape}, outputs {tuple(o.shape)}: the loss refuses them, and takes them as {words}",
                 f"give the labels as {words}",
                 {"labels": shape, "outputs": str(tuple(o.shape)), "highest label": evidence.targets.high},
@@ -62,7 +62,7 @@ def refused(evidence: Evidence, y: Tensor | None, problem: str) -> Iterator[Susp
     high = float(y.double().max())
     shrunk = quiet(evidence.twin, o.detach(), y.float() / max(high, 1.0))
     if high > 1 and float(y.double().min()) >= 0 and math.isfinite(float(shrunk)):
-        yield from outside(evidence, f"the loss raises: {problem.splitlines()[0][:120]}")
+        yield from outside(evidence, f"the loss raises an error: {problem.splitlines()[0][:120]}")
 
 
 def outside(evidence: Evidence, symptom: str = "") -> Iterator[Suspicion]:

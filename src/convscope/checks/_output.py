@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Callable
 
@@ -131,8 +132,27 @@ def lines(evidence: Evidence, call: Call | None, made: str) -> str:
             return f"- ({stem}): {part!r}" + (f"\n+ ({stem}): {new!r}" if made else "")
         return f"- self.{call.module} = nn.{part!r}\n+ self.{call.module} = nn.{new!r}"
     if call.text:
-        return f"- {call.text}\n+ {f'{_spell(made)}' if made else '# without it: the values before go on as they are'}"
+        left = "" if made else _peeled(call.text, call.op)
+        return f"- {call.text}\n+ {_spell(made) if made else left or '# without it: the values before go on as they are'}"
     return f"- {call.op}(x)\n+ {_spell(made) if made else 'x'}"
+
+
+def _peeled(text: str, op: str) -> str:
+    """A line of source without the call of `op`: 'return F.softmax(z, 1)' → 'return z'; '' where it cannot be told."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # a part of a longer statement
+        return ""
+    found = [c for c in ast.walk(tree) if isinstance(c, ast.Call) and isinstance(c.func, (ast.Attribute, ast.Name))
+             and (c.func.attr if isinstance(c.func, ast.Attribute) else c.func.id) == op]  # fmt: skip
+    if len(found) != 1 or not text.isascii():
+        return ""
+    call, owner = found[0], getattr(found[0].func, "value", None)
+    library = owner is None or (isinstance(owner, ast.Name) and owner.id in ("F", "torch", "nn")) or \
+        ast.unparse(owner).startswith(("torch.", "nn."))  # fmt: skip
+    inner = (call.args[0] if call.args else None) if library else owner
+    whole, part = ast.get_source_segment(text, call), None if inner is None else ast.get_source_segment(text, inner)
+    return text.replace(whole, part) if whole and part else ""
 
 
 def _spell(made: str) -> str:

@@ -39,7 +39,7 @@ class LossRaises:
     >>> from convscope.diagnosing import given
     >>> program = given.program(torch.nn.Linear(3, 2), (torch.rand(8, 3), torch.arange(8) % 3), "cross-entropy")
     >>> [s.fault for s in LossRaises()(Evidence(program))]
-    ['D6']
+    ['O7']
     """
 
     needs: ClassVar[str] = "program"
@@ -63,7 +63,7 @@ class LossRaises:
         two = not (fault == "D6" and "between 0 and 1" in message and evidence.targets.classes > 2)
         own = known.fault == fault and two  # what is known of the message is for two classes
         yield Suspicion(
-            fault, EXACT if known.fault in FAULTS else STRONG, f"training does not start: {message.splitlines()[0][:200]}",
+            fault, EXACT if known.fault in FAULTS else STRONG, _seen(evidence, message),
             known.cause if own or fault not in _WHY else _WHY[fault],
             known.remedy if own or fault not in _REMEDY else _REMEDY[fault],
             {"raised in": "forward" if forward else "loss or backward",
@@ -101,6 +101,14 @@ class LossRaises:
             {"numbers needed": 1}, "loss", '- reduction="none"\n+ reduction="mean"', "loss.ndim is 0",
             changes.wrapping(mean, "mean over the batch"), shows=True,
         )  # fmt: skip
+
+
+def _seen(evidence: Evidence, message: str) -> str:
+    """The symptom in the words that are used where there is no suspicion, so that it is told once."""
+    who = "network" if evidence.first[2] else "loss" if evidence.tensor is not None and evidence.loss.problem else ""
+    if who:
+        return f"the {who} raises an error: {message}"
+    return f"training raises an error after {len(evidence.trial.losses)} steps: {message}"
 
 
 _WHY = {

@@ -57,7 +57,7 @@ class Proof:
         before, after = (
             np.mean([s.value for s in scores]) if scores else math.nan for scores in (self.control, self.remedied)
         )
-        worth = "±∞" if not math.isfinite(self.low) else f"95 % interval {self.low:+.2f} … {self.high:+.2f}"
+        worth = "no interval" if not math.isfinite(self.low) else f"95 % interval {self.low:+.2f} … {self.high:+.2f}"
         seeds = f"{len(self.remedied)} seed{'s' * (len(self.remedied) > 1)}"
         return (f"{self.change}: {metric} {before:.3g} → {after:.3g} over {seeds}, {self.steps} steps each "
                 f"(effect {self.effect:+.2f} of the way to the best, {worth})")  # fmt: skip

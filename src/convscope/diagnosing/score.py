@@ -101,8 +101,8 @@ def score(output: Tensor, y: Tensor | None, targets: Targets, loss: LossFacts, v
             right = float((chosen == truth).double().mean())
             counts = torch.bincount(truth.clamp(min=0))
             most = float(counts.max() / counts.sum())
-            share = (right - most) / (1 - most) if most < 1 else math.nan
-            return Score("accuracy", right, most, share, n, len(torch.unique(chosen)))
+            if most < 1:  # with one class alone accuracy says nothing: the loss is asked
+                return Score("accuracy", right, most, (right - most) / (1 - most), n, len(torch.unique(chosen)))
     floor = loss.floor if math.isfinite(loss.floor) else 0.0
     way = loss.constant - floor
     share = (loss.constant - value) / way if math.isfinite(way) and way > 0 else math.nan
