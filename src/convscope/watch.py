@@ -28,10 +28,11 @@ from convscope.errors import UsageError
 from convscope.results import Run
 from convscope.watching import measured, places
 from convscope.watching.callbacks import KerasCallback, LightningCallback
-from convscope.watching.eye import Eye, Window
+from convscope.watching.eye import Eye
 from convscope.watching.record import Record
-from convscope.watching.samples import counted, row
+from convscope.watching.samples import Rows
 from convscope.watching.tallies import Tallies
+from convscope.watching.window import Window
 
 __all__ = ["KerasCallback", "LightningCallback", "Watch", "watch"]
 FIRST = 4  # windows that are always looked at
@@ -96,7 +97,7 @@ class Watch:
         self._norms = measured.norms(model)
         self._norm_seen = -1
         self._on = self._there = False
-        self._counts = [counted(owned, self.most) for owned in self.tallies.owned]
+        self._rows = [Rows(owned, self.most) for owned in self.tallies.owned]
 
     def __enter__(self) -> Watch:
         self._thread = threading.get_ident()
@@ -120,7 +121,7 @@ class Watch:
             handle.remove()
         self._handles.clear()
         places.remove(self.eye)
-        self.record.rest(self.eye.window, self.eye)
+        self.record.rest(self.eye.window)
 
     def result(self) -> Run:
         """The record, so far or of all."""
@@ -143,14 +144,14 @@ class Watch:
     def own(self, parameters: list[Tensor], rate: Callable[[], float]) -> None:
         """Say what is trained and at which rate, before the watch begins."""
         self.tallies.owned, self._rates = [parameters], [rate]
-        self._counts = [counted(parameters, self.most)]
+        self._rows = [Rows(parameters, self.most)]
         self._forget()
 
     def batch_begins(self) -> None:
         """Forward pass, backward pass and step follow."""
         self._begin()
         if self.eye.window.deep:
-            self._old = row(self.tallies.owned[0], self._counts[0], self.most)
+            self._old = self._rows[0].values()
 
     def batch_ends(self) -> None:
         """The step has been taken and its gradients are still there."""
@@ -192,9 +193,8 @@ class Watch:
         self.tallies.complete = [False] * len(self.tallies.owned)
 
     def _after_backward(self) -> None:
-        window, owned = self.eye.window, self.tallies.owned
-        if window.deep:
-            window.behind = [row([p.grad for p in owned[k]], self._counts[k], self.most) for k in range(len(owned))]
+        if self.eye.window.deep:
+            self.eye.window.after_backward = [rows.gradients() for rows in self._rows]
 
     def _before(self, k: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The optimiser is about to step."""
@@ -213,8 +213,7 @@ class Watch:
             if not self.compiled:
                 self._judge_order(k)
         if window.deep:
-            window.weights_before = row(tallies.owned[k], self._counts[k], self.most)
-            window.gradients_before = row([p.grad for p in tallies.owned[k]], self._counts[k], self.most)
+            window.weights_before, window.gradients_before = self._rows[k].values(), self._rows[k].gradients()
         self._versions = [p._version for p in tallies.owned[k]]
 
     def _judge_order(self, k: int) -> None:
@@ -224,7 +223,7 @@ class Watch:
         if late and len(tallies.owned) == 1:
             tallies.count["step_before_backward"] += not self._unseen_backward(k)
         elif window.backwards and not any(p.grad is not None and bool(p.grad.any()) for p in tallies.owned[k]):
-            tallies.count["cleared_before_step"] += any(bool(g.any()) for g in window.behind) if window.deep else True
+            tallies.count["cleared_before_step"] += not window.deep or any(bool(g.any()) for g in window.after_backward)
         tallies.per_step.append(window.backwards)
         if window.backwards:
             tallies.left_over(k)
@@ -252,11 +251,15 @@ class Watch:
             self._stand(False)
             tallies.per_step.append(window.backwards)
         tallies.count["observed"] += 1
-        same = self._versions == [p._version for p in tallies.owned[k]]
-        moved = measured.step(window, tallies, k, self.most) if window.deep else True
-        tallies.count["steps_without_change"] += same or not moved
+        window.same = self._versions == [p._version for p in tallies.owned[k]]
+        if window.deep:
+            window.weights_after = self._rows[k].values()
+            window.behind = window.after_backward[k] if window.after_backward else None
+            measured.presence(window, tallies, tallies.owned[k])
+        else:
+            tallies.count["steps_without_change"] += window.same
         self._last_gradients = [(id(p.grad), p.grad._version) for p in tallies.owned[k] if p.grad is not None]
-        self.record.step(window, self.eye)
+        self.record.step(window, self._rows[k])
         tallies.count["deep"] += window.deep
         at = tallies.taken // len(tallies.owned)
         if (again := self._due.pop(at, 0)) and self._seen_idle != self._idle():
@@ -265,6 +268,7 @@ class Watch:
             self.light = self.full or self.eye.work >= AFFORDABLE * self.eye.heard
             if self.given is None and self.eye.work < SMALL * tallies.count["deep"]:
                 self.every = self.record.settings["every"] = RARELY
+                self.record.notes.append(f"a step is short: the layers were looked at every {RARELY} steps, not every 50")
 
     def _pause(self, gap: float) -> None:
         """A long pause between steps: perhaps an epoch's end, to look at the next time."""

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -23,32 +22,12 @@ from torch.overrides import TorchFunctionMode
 from convscope.watching import names
 from convscope.watching.samples import sample
 from convscope.watching.tallies import Tallies
+from convscope.watching.window import Window
 
 HALF = (torch.float16, torch.bfloat16)
 
 
-@dataclass(eq=False)
-class Window:
-    """What lies between two steps of the optimiser."""
-
-    deep: bool = False
-    losses: list[Tensor] = field(default_factory=list[Tensor])
-    scale: float = 1.0  # of the loss, by a gradient scaler
-    values: dict[str, Tensor] = field(default_factory=dict[str, Tensor])  # layer -> sample (u, m)
-    gradients: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    words: dict[str, str] = field(default_factory=dict[str, str])  # layer -> activation, '' for others
-    weights: dict[str, str] = field(default_factory=dict[str, str])  # layer -> the parameter that it uses
-    parameters: dict[int, tuple[float, float, float]] = field(default_factory=dict[int, Any])  # norms and update ratio
-    gradient_norm: float = float("nan")
-    halves: set[int] = field(default_factory=set[int])  # parameters whose layer computed in half precision
-    backwards: int = 0
-    waiting: int = 0  # training forward passes since the last backward pass
-    weights_before: np.ndarray | None = None  # samples of an optimiser's weights before its step
-    gradients_before: np.ndarray | None = None  # and of their gradients
-    behind: list[np.ndarray] = field(default_factory=list[np.ndarray])  # of the gradients right after the backward pass
-
-
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Known:
     """A tensor that comes from the model, or from its weights alone."""
 
@@ -80,6 +59,7 @@ class Eye(TorchFunctionMode):
         self.heard = 0  # torch functions called
         self.work = 0.0  # multiply-accumulates of the layers named so far, about
         self.after_backward: Callable[[], None] = lambda: None
+        self.kinds: dict[Any, names.Kind] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -95,10 +75,15 @@ class Eye(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (),
                            kwargs: dict[str, Any] | None = None) -> Any:
-        kwargs = kwargs or {}
-        if not self.open:
-            return func(*args, **kwargs)
+        kind = self.kinds.get(func)
+        if kind is None:
+            if len(self.kinds) > 4096:
+                self.kinds.clear()  # functions that are made anew at each step shall not fill the memory
+            kind = self.kinds[func] = names.kind(func)
         self.heard += 1
+        if kind.passes or not self.open:
+            return func(*args, **kwargs) if kwargs else func(*args)
+        kwargs = kwargs or {}
         self.inside += 1
         try:
             if func is Tensor.backward:
@@ -107,10 +92,10 @@ class Eye(TorchFunctionMode):
         finally:
             self.inside -= 1
         if self.window.deep:
-            self._follow(func, args, kwargs, out)
-        elif func in names.LAYERS or func in self.extra:
+            self._follow(kind, func, args, kwargs, out)
+        elif kind.layer or func in self.extra:
             self._layer_used(func, args, kwargs, out)
-        if func in names.REDUCTIONS or func in names.SOFTMAXES or func in names.DROPOUTS or func in names.ZEROED:
+        if kind.note:
             self._note(func, args, kwargs)
         return out
 
@@ -152,60 +137,60 @@ class Eye(TorchFunctionMode):
 
     # --- values, in deep windows
 
-    def _follow(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    def _follow(self, kind: names.Kind, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Name what was computed after what it was computed from."""
-        if func not in names.FOLLOWED and getattr(func, "__name__", "") in names.PASSIVE:
-            return
-        weight, owner, data, from_model, first_key = "", "", None, None, 0
+        weight, owner, data, from_model, key, used = "", "", None, None, 0, None
         for part in _tensors(args, kwargs):
             named = self.names.get(id(part))
-            known = None if named else self._known(part)
-            if named or (known and known.weight):
+            if named is not None:
                 if not weight:
-                    owner, weight = named or (known.layer, known.weight)  # type: ignore[union-attr]
-                    if named:
-                        first_key = id(part)
-                    else:
-                        first_key = next((k for k, n in self.names.items() if n[1] == weight), 0)
-            else:
-                data = part if data is None else data
-                from_model = from_model or known
-        if func in names.LEAVES_TORCH:
+                    (owner, weight), key = named, id(part)
+                if used is None and part.ndim > 1:
+                    used = part
+                continue
+            known = self._known(part)
+            if known is not None and known.weight:
+                if not weight:
+                    owner, weight = known.layer, known.weight
+                    key = next((k for k, n in self.names.items() if n[1] == weight), 0)
+                continue
+            data = part if data is None else data
+            from_model = from_model or known
+        if kind.leaves:
             self.lost = from_model.layer if from_model and args[0].numel() > 1 else self.lost
+            return
+        if not weight and from_model is None:
             return
         result = _first(out)
         if result is None or id(result) in self.names or not result.is_floating_point():
             return
-        if weight and data is None:
+        if not weight:
+            self._passed_on(kind, args, result, from_model)  # type: ignore[arg-type]
+        elif data is None:
             if result.ndim:
                 self._learn(result, _Known(None, owner, 1, weight))
-            return
-        if weight and data is not None and result.ndim:
-            self._weight_used(first_key, args, result, func)
+        elif result.ndim:
+            self._weight_used(key, args, result, func)
             self._cut_before(data, from_model)
-            used = next((p for p in _tensors(args, kwargs) if id(p) in self.names and p.ndim > 1), None)
             self.work += 0 if used is None else result.numel() * used.numel() / used.shape[0]
-            axis = 1 if word_is_channels(func) else -1
-            self._layer(result, owner or names.word(func), "", axis, weight, first_key)
-            if names.word(func) in names.ACTIVATIONS:
-                self.window.words[self._known(result).layer] = names.word(func)  # type: ignore[union-attr]
+            name = self._layer(result, owner or kind.spoken, "", kind.axis, key)
+            if kind.activation:
+                self.window.words[name] = kind.spoken
         elif from_model is not None:
-            self._passed_on(func, args, result, from_model)
+            self._passed_on(kind, args, result, from_model)
 
-    def _passed_on(self, func: Any, args: tuple[Any, ...], result: Tensor, source: _Known) -> None:
+    def _passed_on(self, kind: names.Kind, args: tuple[Any, ...], result: Tensor, source: _Known) -> None:
         """A call without weights on a value of the model."""
-        spoken = names.word(func)
-        if spoken in names.ACTIVATIONS:
+        if kind.activation:
             if self.ended and torch.is_grad_enabled():
-                self.tallies.after_output(spoken)
-            self._layer(result, f"{source.layer}>{spoken}", spoken, source.axis, "")
+                self.tallies.after_output(kind.spoken)
+            self._layer(result, f"{source.layer}>{kind.spoken}", kind.spoken, source.axis, 0)
             return
-        cut = source.cut or func in names.CUTS
-        self._learn(result, _Known(None, source.layer, source.axis, cut=cut))
-        if spoken in ("mul", "rmul") and result.numel() == 1 and torch.is_grad_enabled():
+        self._learn(result, _Known(None, source.layer, source.axis, cut=source.cut or kind.cuts))
+        if kind.spoken in ("mul", "rmul") and result.numel() == 1 and torch.is_grad_enabled():
             self._scaled(args)
         if self.ended and torch.is_grad_enabled() and result.requires_grad:
-            self.tallies.after_output(spoken)
+            self.tallies.after_output(kind.spoken)
 
     def _scaled(self, args: tuple[Any, ...]) -> None:
         """A gradient scaler multiplies the loss by a tensor that is a power of two."""
@@ -225,20 +210,21 @@ class Eye(TorchFunctionMode):
             self.tallies.cut(self.lost)
         self.lost = ""
 
-    def _layer(self, out: Tensor, name: str, spoken: str, axis: int, weight: str, key: int = 0) -> None:
+    def _layer(self, out: Tensor, name: str, spoken: str, axis: int, key: int) -> str:
         again = self.calls[name] = self.calls.get(name, -1) + 1
         name = f"{name}:{again}" if again else name
         self._learn(out, _Known(None, name, axis))
         window = self.window
         if not torch.is_grad_enabled() or name in window.values or not out.numel() or out.layout != torch.strided:
-            return
+            return name
         window.values[name] = sample(out, self.most, axis)
-        window.words[name], window.weights[name] = spoken, weight
+        window.words[name], window.weights[name] = spoken, key
         self.tallies.halves(out.dtype in HALF)
         if out.dtype in HALF and key:
             window.halves.add(key)
         if out.requires_grad:
             out.register_hook(lambda gradient: self._gradient(window, name, axis, gradient))
+        return name
 
     def _gradient(self, window: Window, name: str, axis: int, gradient: Tensor) -> None:
         if self.open and window is self.window and name not in window.gradients and gradient.layout == torch.strided:
@@ -284,17 +270,14 @@ class Eye(TorchFunctionMode):
                 self.tallies.argmax(dim, tensor.ndim)
 
 
-def word_is_channels(func: Any) -> bool:
-    """Whether the units of what this function returns lie on axis 1."""
-    return names.word(func).startswith(names.CHANNELS)
-
-
-def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
+def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    found: list[Tensor] = []
     for one in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(one, Tensor):
-            yield one
+            found.append(one)
         elif isinstance(one, (list, tuple)):
-            yield from (inner for inner in one if isinstance(inner, Tensor))
+            found.extend(inner for inner in one if isinstance(inner, Tensor))
+    return found
 
 
 def _first(out: Any) -> Tensor | None:

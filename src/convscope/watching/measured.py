@@ -3,66 +3,72 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope.watching.samples import counted, row
+from convscope.watching.samples import Rows
 
 if TYPE_CHECKING:
-    from convscope.watching.eye import Window
     from convscope.watching.tallies import Tallies
+    from convscope.watching.window import Window
 
 HALF = (torch.float16, torch.bfloat16)
 
 
-def step(window: Window, tallies: Tallies, k: int, most: int) -> bool:
-    """Measure the step that optimiser `k` has just taken. Fills `window.parameters`; whether any sampled weight moved."""
-    owned = tallies.owned[k]
-    assert window.weights_before is not None
-    assert window.gradients_before is not None
-    counts = np.array(counted(owned, most))
-    starts, grown = np.cumsum(counts) - counts, np.sqrt([p.numel() for p in owned] / np.maximum(counts, 1))
-    before, slope = window.weights_before, window.gradients_before
-    change = row(owned, counts.tolist(), most) - before
-
-    def norm(x: np.ndarray) -> np.ndarray:
-        return np.sqrt(np.add.reduceat(x * x, starts)) * grown if len(x) else np.zeros(0)
-
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        weight, moved, steep = norm(before), norm(change), norm(slope)
+def steps(windows: Sequence[Window], rows: Rows, tallies: Tallies) -> None:
+    """Measure T steps of one optimiser at once: norms (T, parameters), gradient norm, direction, what was clipped."""
+    before, after, slope = (np.stack([getattr(w, name).numpy() for w in windows])
+                            for name in ("weights_before", "weights_after", "gradients_before"))
+    with np.errstate(all="ignore"):
+        change, before, slope = after.astype(np.float64) - before, before.astype(np.float64), slope.astype(np.float64)
+        weight, moved, steep = (np.sqrt(rows.squares(x)) * rows.grown for x in (before, change, slope))
         ratio = moved / weight
-        total = float(np.sqrt((steep**2).sum()))
-        both = float(np.sqrt((moved**2).sum())) * total
+        total, length = np.sqrt((steep**2).sum(1)), np.sqrt((moved**2).sum(1))
+        along = (rows.squares(change, slope) * rows.grown**2).sum(1)
+    for t, window in enumerate(windows):
+        window.norms, window.gradient_norm = (weight[t], steep[t], ratio[t]), float(total[t])
+        both = float(length[t] * total[t])
         if both > 0 and math.isfinite(both):
-            tallies.cosines.append(float((np.add.reduceat(change * slope, starts) * grown**2).sum()) / both)
-        if window.losses and k < len(window.behind):
-            there = window.behind[k]
-            then = float(np.sqrt((norm(there) ** 2).sum())) / window.scale
-            tallies.norms.append(then)
-            if then > 0 and total > 0 and math.isfinite(then):
-                tallies.clips.append(total / then)
-    for j, p in enumerate(owned):
-        window.parameters[id(p)] = (weight[j], steep[j], ratio[j])
-    window.gradient_norm = total
-    _presence(window, tallies, owned, np.add.reduceat(slope != 0, starts, dtype=np.int64) if len(slope) else starts, counts)
-    return bool((moved > 0).any() or not np.isfinite(moved).all())
+            tallies.cosines.append(float(along[t]) / both)
+        if window.losses and window.behind is not None:
+            _clipped(window, rows, float(total[t]), tallies)
+        tallies.count["steps_without_change"] += window.same or not bool((moved[t] > 0).any() | ~np.isfinite(moved[t]).all())
+        for j in window.half_gradients:
+            part = slope[t, rows.starts[j]:rows.ends[j]]
+            tallies.count["half_values"] += len(part)
+            tallies.count["half_zeros"] += int((part == 0).sum())
 
 
-def _presence(window: Window, tallies: Tallies, owned: list[Tensor], there: np.ndarray, counts: np.ndarray) -> None:
-    """Which parameters had a gradient at all, and how much of it is zero in half precision."""
+def _clipped(window: Window, rows: Rows, total: float, tallies: Tallies) -> None:
+    """The norm of the gradient right after the backward pass, against the one that the step used."""
+    assert window.behind is not None
+    assert window.gradients_before is not None
+    there = window.behind.numpy()
+    if there.tobytes() == window.gradients_before.numpy().tobytes():
+        then = total / window.scale
+    else:
+        there = there.astype(np.float64)[None]
+        with np.errstate(all="ignore"):
+            then = float(np.sqrt((rows.squares(there) * rows.grown**2).sum())) / window.scale
+    tallies.norms.append(then)
+    if then > 0 and total > 0 and math.isfinite(then):
+        tallies.clips.append(total / then)
+
+
+def presence(window: Window, tallies: Tallies, owned: list[Tensor]) -> None:
+    """Which parameters had a gradient at all, and which computed in half precision; while the gradients are there."""
     tallies.with_gradients += 1
     tallies.count["parameters_seen"] += len(owned)
-    for p, some, n in zip(owned, there.tolist(), counts.tolist(), strict=True):
-        if p.dtype in HALF:
-            tallies.count["half_parameters"] += 1
-        if p.grad is not None and (p.dtype in HALF or id(p) in window.halves):
-            tallies.count["half_values"] += n
-            tallies.count["half_zeros"] += n - some
-        if id(p) not in tallies.moved and (some or (p.grad is not None and bool(p.grad.any()))):
-            tallies.moved.add(id(p))
+    tallies.moved |= {id(p) for p in owned if id(p) not in tallies.moved and p.grad is not None and bool(p.grad.any())}
+    halves = [p.dtype in HALF for p in owned]
+    tallies.count["half_parameters"] += sum(halves)
+    if window.halves or any(halves):
+        window.half_gradients = [j for j, p in enumerate(owned)
+                                 if p.grad is not None and (halves[j] or id(p) in window.halves)]
 
 
 def facts(model: nn.Module, tallies: Tallies) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,10 +34,35 @@ DROPOUTS: frozenset[Function] = frozenset({
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout})
 ZEROED: frozenset[Function] = frozenset({Tensor.random_})  # what a DataLoader draws its seed with
 PASSIVE = frozenset({"__get__", "__set__", "size", "dim", "numel", "stride", "is_floating_point", "register_hook",
-                     "backward", "zero_", "__len__", "__repr__", "element_size", "is_complex", "grad"})
+                     "backward", "zero_", "__len__", "__repr__", "element_size", "is_complex", "grad",
+                     "_record_function_enter_new", "_record_function_exit._RecordFunction"})
 FOLLOWED: frozenset[Function] = frozenset({  # attributes that are values: x.T, x.mT, x.H, x.data
     Tensor.T.__get__, Tensor.mT.__get__, Tensor.data.__get__, Tensor.H.__get__})  # type: ignore[attr-defined]
 MODAL = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a function is to the eye, looked up once."""
+
+    passes: bool  # nothing to see
+    layer: bool
+    note: bool
+    leaves: bool
+    cuts: bool
+    activation: bool
+    spoken: str
+    axis: int  # of the units of what it returns, where it is a layer
+
+
+def kind(func: Function) -> Kind:
+    """Sort a function."""
+    spoken, layer = word(func), func in LAYERS
+    note = func in REDUCTIONS or func in SOFTMAXES or func in DROPOUTS or func in ZEROED
+    passes = getattr(func, "__name__", "") in PASSIVE and func not in FOLLOWED and func is not Tensor.backward
+    return Kind(passes=passes and not layer and not note, layer=layer, note=note, leaves=func in LEAVES_TORCH,
+                cuts=func in CUTS, activation=spoken in ACTIVATIONS, spoken=spoken,
+                axis=1 if spoken.startswith(CHANNELS) else -1)
 
 
 def word(func: Function) -> str:

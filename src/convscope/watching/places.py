@@ -8,12 +8,15 @@ keeps a mode that must be the lowest: the eye then lies just above that one.
 from __future__ import annotations
 
 import torch
-from torch._C import _len_torch_function_stack
+from torch._C import _get_function_stack_at, _len_torch_function_stack
 from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 
 
 def put(mode: TorchFunctionMode) -> None:
     """Put `mode` below the modes that are there, once."""
+    if _len_torch_function_stack() == 0:
+        _push_mode(mode)
+        return
     above = _taken_off()
     if mode not in above:
         default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)  # `with torch.device(…)` is not this one
@@ -23,6 +26,9 @@ def put(mode: TorchFunctionMode) -> None:
 
 def remove(mode: TorchFunctionMode) -> None:
     """Take `mode` away, wherever it lies; the others stay in their order."""
+    if _len_torch_function_stack() == 1 and _get_function_stack_at(0) is mode:
+        _pop_mode()
+        return
     _put_back([other for other in _taken_off() if other is not mode])
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from convscope import __version__
 from convscope.results import Origin, Run
@@ -15,12 +16,15 @@ from convscope.watching.names import SATURATING
 from convscope.watching.samples import moments
 
 if TYPE_CHECKING:
-    from convscope.watching.eye import Eye, Window
+    from convscope.watching.samples import Rows
     from convscope.watching.tallies import Tallies
+    from convscope.watching.window import Window
 
 HEALTH = ("activation_mean", "activation_std", "zeros", "dead", "saturated", "gradient_std", "weight_norm",
           "weight_gradient_norm", "update_ratio")
 FLAT = 0.01  # a derivative below this is saturation
+TOGETHER, HELD = 16, 250_000  # windows, and values of them, that wait to be worked out together: what a cache holds
+Column = dict[str, tuple[tuple[str, ...], np.ndarray]]  # quantity -> layers, their values
 
 
 class Record:
@@ -30,58 +34,81 @@ class Record:
         self.model, self.tallies, self.settings, self.notes = model, tallies, settings, notes
         self.curves: dict[int, tuple[float, float]] = {}  # step -> loss, norm of the gradient
         self.noted: dict[str, dict[int, float]] = {}
-        self.columns: list[tuple[int, dict[str, dict[str, float]]]] = []
+        self.columns: list[tuple[int, Column]] = []
+        self.waiting: list[tuple[int, Window, Rows | None]] = []  # deep windows whose samples are not worked out yet
+        self.held = 0  # values that they hold, about
         self.layers: dict[str, None] = {}
         self.epochs: list[int] = []  # the step at which each one ended
 
-    def step(self, window: Window, eye: Eye) -> None:
-        """A step was taken: one value of each curve; layers if the window was deep."""
+    def step(self, window: Window, rows: Rows | None) -> None:
+        """A step was taken; of a deep window, what `rows` says is worked out later, together with others."""
         at = self.tallies.taken
-        loss = self._loss(window, at)
-        self.curves[at] = (loss, window.gradient_norm)
-        if window.deep and window.values:
-            self._column(window, eye, at)
+        self.curves[at] = (self._loss(window, at), math.nan)
+        if window.deep and rows is not None:
+            self._waits(at, window, rows)
 
-    def rest(self, window: Window, eye: Eye) -> None:
+    def rest(self, window: Window) -> None:
         """The watch ends in a window that no step has ended: passes without a step."""
         if window.losses:
             self._loss(window, self.tallies.taken)
         if window.deep and window.values and not self.tallies.taken:
-            self._column(window, eye, 0)
+            self._waits(0, window, None)
+        self.work_out()
 
     def _loss(self, window: Window, at: int) -> float:
         values = [float(loss.float()) / window.scale for loss in window.losses]
         self.tallies.losses += [(at, v) for v in values]
         return float(np.mean(values)) if values else math.nan
 
-    def _column(self, window: Window, eye: Eye, at: int) -> None:
-        names, gradients = list(window.values), list(window.gradients)
-        numbers = moments(list(window.values.values()))
-        slopes = moments(list(window.gradients.values()))
-        column: dict[str, dict[str, float]] = {key: {} for key in HEALTH}
-        for j, name in enumerate(names):
-            column["activation_mean"][name], column["activation_std"][name] = numbers["mean"][j], numbers["std"][j]
-            spoken = window.words[name]
-            if spoken:
-                column["zeros"][name], column["dead"][name] = numbers["zeros"][j], numbers["dead"][j]
-            if spoken in SATURATING:
-                value = window.values[name].double()
-                slope = value * (1 - value) if spoken == "sigmoid" else 1 - value * value
-                column["saturated"][name] = float((slope.abs() < FLAT).double().mean())
-        for j, name in enumerate(gradients):
-            column["gradient_std"][name] = slopes["std"][j] / window.scale
-        ids = {path: key for key, (_, path) in eye.names.items()}
-        for name in names:
-            found = window.parameters.get(ids.get(window.weights[name], 0))
-            if found is not None:
-                column["weight_norm"][name], column["weight_gradient_norm"][name], column["update_ratio"][name] = found
+    # --- many windows at once
+
+    def _waits(self, at: int, window: Window, rows: Rows | None) -> None:
+        self.waiting.append((at, window, rows))
+        self.held += sum(map(Tensor.numel, window.values.values())) * 2 + (0 if rows is None else 4 * int(rows.counts.sum()))
+        if len(self.waiting) >= TOGETHER or self.held > HELD:
+            self.work_out()
+
+    def work_out(self) -> None:
+        """Turn the samples that wait into numbers: one reduction for all windows and layers of a size."""
+        waiting, self.waiting, self.held = self.waiting, [], 0
+        for rows in {id(r): r for _, _, r in waiting if r is not None}.values():
+            measured.steps([w for _, w, r in waiting if r is rows], rows, self.tallies)
+        inside = [(name, w) for _, w, _ in waiting for name in w.values]
+        numbers = moments([w.values[name] for name, w in inside], [bool(w.words[name]) for name, w in inside])
+        backwards = [g for _, w, _ in waiting if w.values for g in w.gradients.values()]
+        slopes = moments(backwards, [False] * len(backwards))
+        i = j = 0
+        for at, window, rows in waiting:
+            if rows is not None:
+                self.curves[at] = (self.curves[at][0], window.gradient_norm)
+            if window.values:
+                n, m = i + len(window.values), j + len(window.gradients)
+                self._column(window, rows, at, {key: v[i:n] for key, v in numbers.items()},
+                             {key: v[j:m] for key, v in slopes.items()})
+                i, j = n, m
+
+    def _column(self, window: Window, rows: Rows | None, at: int, numbers: dict[str, np.ndarray],
+                slopes: dict[str, np.ndarray]) -> None:
+        names, gradients = tuple(window.values), tuple(window.gradients)
+        column: Column = {"activation_mean": (names, numbers["mean"]), "activation_std": (names, numbers["std"]),
+                          "zeros": (names, numbers["zeros"]), "dead": (names, numbers["dead"]),
+                          "gradient_std": (gradients, slopes["std"] / window.scale)}
+        saturating = tuple(name for name in names if window.words[name] in SATURATING)
+        column["saturated"] = (saturating, np.array([_saturated(window, name) for name in saturating]))
+        if rows is not None and window.norms is not None:
+            using = [(name, rows.index[key]) for name, key in window.weights.items() if key in rows.index]
+            found = tuple(name for name, _ in using)
+            where = np.array([k for _, k in using], np.int64)
+            for key, norms in zip(("weight_norm", "weight_gradient_norm", "update_ratio"), window.norms, strict=True):
+                column[key] = (found, norms[where])
         for name in names:
             self.layers.setdefault(name)
         self.columns.append((at, column))
         if not self.tallies.nonfinite:
             self._nonfinite(at, names, numbers["mean"], gradients, slopes["mean"])
 
-    def _nonfinite(self, at: int, names: list[str], means: np.ndarray, gradients: list[str], slopes: np.ndarray) -> None:
+    def _nonfinite(self, at: int, names: tuple[str, ...], means: np.ndarray, gradients: tuple[str, ...],
+                   slopes: np.ndarray) -> None:
         """Where a number first stopped being one: forwards from the input, then backwards from the loss."""
         for what, where, values in (("activation", names, means), ("gradient", gradients, slopes)):
             bad = np.flatnonzero(~np.isfinite(values))
@@ -103,6 +130,7 @@ class Record:
 
     def result(self) -> Run:
         """All of it as a Run."""
+        self.work_out()
         total = self.tallies.taken
         seen = np.full((total, 2), math.nan)
         for at, pair in self.curves.items():
@@ -118,9 +146,12 @@ class Record:
         health: dict[str, Any] = {}
         if self.columns:
             health["step"] = np.array([at for at, _ in self.columns], np.int64)
+            row = {name: k for k, name in enumerate(layers)}
             for key in HEALTH:
-                rows = [[c[key].get(name, math.nan) for _, c in self.columns] for name in layers]
-                health[key] = np.array(rows, np.float64)
+                health[key] = np.full((len(layers), len(self.columns)), math.nan)
+                for k, (_, column) in enumerate(self.columns):
+                    names, values = column.get(key, ((), ()))
+                    health[key][[row[name] for name in names], k] = values
         epochs, per_epoch = self._by_epoch(steps, total)
         more = measured.facts(self.model, self.tallies) | {
             "norm_updates_extra": self._extra(), "epochs": len(epochs.get("epoch", ()))}
@@ -156,6 +187,12 @@ class Record:
         said = [f"looked at {observed} of {total} steps, at the layers of {deep}; loss and grad_norm are NaN at the others",
                 f"values from at most about {most} evenly spaced numbers of each tensor; norms scaled up from them"]
         return (*said, *self.notes)
+
+
+def _saturated(window: Window, name: str) -> float:
+    value = window.values[name].double()
+    slope = value * (1 - value) if window.words[name] == "sigmoid" else 1 - value * value
+    return float((slope.abs() < FLAT).double().mean())
 
 
 def _mean(values: np.ndarray) -> float:

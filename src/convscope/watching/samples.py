@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Plan = tuple[tuple[int, ...], tuple[int, ...]]
 UNITS = 32  # of one tensor
@@ -55,22 +56,66 @@ def _plan(shape: tuple[int, ...], strides: tuple[int, ...], most: int, axis: int
     return tuple(sizes), tuple(steps)
 
 
-def row(tensors: Sequence[Tensor | None], counts: Sequence[int], most: int) -> np.ndarray:
-    """About `most` values of each tensor (`counts`: how many exactly), one after the other, as float64; none: zeros."""
-    if not counts:
-        return np.zeros(0)
-    parts = [torch.zeros(n) if t is None else _thin(t, most) for t, n in zip(tensors, counts, strict=True)]
-    return _joined(parts)
+class Rows:
+    """About `most` values of each of a fixed list of tensors, one after the other in one row (N,), by a single `cat`.
+
+    Views of the tensors are kept from call to call and made anew where a tensor has moved to another storage.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], most: int) -> None:
+        self.tensors = list(tensors)
+        self.index = {id(t): j for j, t in enumerate(self.tensors)}
+        self.every = [_every(t.numel(), most) for t in self.tensors]
+        self.counts = np.array([-(-t.numel() // e) for t, e in zip(self.tensors, self.every, strict=True)], np.int64)
+        self.ends = np.cumsum(self.counts)
+        self.starts = self.ends - self.counts
+        self.grown = np.sqrt([t.numel() / max(n, 1) for t, n in zip(self.tensors, self.counts, strict=True)])
+        self._views: list[Tensor] = [torch.empty(0)] * len(self.tensors)
+        self._at = [-1] * len(self.tensors)  # where each view lies; −1: it is no view
+        self._none: dict[int, Tensor] = {}
+
+    def values(self) -> Tensor:
+        """Of the tensors themselves; a copy."""
+        for j, t in enumerate(self.tensors):
+            if self._at[j] == -1 or self._at[j] != t.data_ptr():
+                plain = type(t) in (Tensor, nn.Parameter) and t.layout == torch.strided and t.is_contiguous()
+                self._views[j], self._at[j] = _thin(t, self.every[j]), t.data_ptr() if plain else -1
+        return joined(self._views)
+
+    def gradients(self) -> Tensor:
+        """Of their gradients; zeros where there is none; a copy."""
+        parts: list[Tensor] = []
+        for j, t in enumerate(self.tensors):
+            g, every = t.grad, self.every[j]
+            if g is None:
+                if j not in self._none:
+                    self._none[j] = t.detach().new_zeros(int(self.counts[j]))
+                parts.append(self._none[j])
+            elif g.layout == torch.strided and g.is_contiguous():
+                whole = every == 1 and g.ndim == 1
+                parts.append(g if whole else torch.as_strided(g, (int(self.counts[j]),), (every,)))
+            else:
+                parts.append(_thin(g, every))
+        return joined(parts)
+
+    def squares(self, rows: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+        """(T, N) → (T, tensors): the inner products over each tensor's values, float64."""
+        others = rows if others is None else others
+        spans = zip(self.starts.tolist(), self.ends.tolist(), strict=True)
+        found = [np.einsum("tn,tn->t", rows[:, a:b], others[:, a:b]) for a, b in spans]
+        return np.stack(found, 1) if found else rows[:, :0]
 
 
-def _joined(parts: Sequence[Tensor]) -> np.ndarray:
-    plain = [p if p.dtype == torch.float32 and p.device.type == "cpu" else p.to("cpu", torch.float64) for p in parts]
-    return torch.cat(plain).numpy().astype(np.float64)
-
-
-def counted(tensors: Sequence[Tensor], most: int) -> list[int]:
-    """How many values `row` takes of each."""
-    return [-(-t.numel() // _every(t.numel(), most)) for t in tensors]
+def joined(parts: list[Tensor]) -> Tensor:
+    """One row of all, detached; float32 on the CPU where all are alike, else float64."""
+    if not parts:
+        return torch.empty(0)
+    first = parts[0]
+    dtype, device = first.dtype, first.device
+    if all(p.dtype is dtype and p.device == device for p in parts):
+        row = torch.cat(parts).detach()
+        return row if dtype == torch.float32 and device.type == "cpu" else row.to("cpu", torch.float64)
+    return torch.cat([p.detach().to("cpu", torch.float64) for p in parts])
 
 
 def _every(size: int, most: int) -> int:
@@ -78,25 +123,27 @@ def _every(size: int, most: int) -> int:
     return step | 1 if step > 1 else 1  # odd, so that it does not keep to the even columns of a matrix
 
 
-def _thin(tensor: Tensor, most: int) -> Tensor:
+def _thin(tensor: Tensor, every: int) -> Tensor:
     flat = tensor.detach().to_dense().reshape(-1) if tensor.layout != torch.strided else tensor.detach().reshape(-1)
-    step = _every(len(flat), most)
-    return flat[::step] if step > 1 else flat
+    return flat[::every] if every > 1 else flat
 
 
-def moments(samples: Sequence[Tensor]) -> dict[str, np.ndarray]:
-    """mean, std, zeros and dead of each sample (none of them empty)."""
-    if not samples:
-        return {name: np.zeros(0) for name in ("mean", "std", "zeros", "dead")}
-    x = _joined([s.reshape(-1) for s in samples])
-    counts = np.array([s.numel() for s in samples])
-    units = np.array([s.shape[0] if s.ndim > 1 else 1 for s in samples])
-    starts, of = np.cumsum(counts) - counts, np.cumsum(units) - units
-    with np.errstate(invalid="ignore", over="ignore"):
-        mean = np.add.reduceat(x, starts) / counts
-        std = np.sqrt(np.add.reduceat((x - np.repeat(mean, counts)) ** 2, starts) / counts)
-    zero = (x == 0).astype(np.float64)
-    each = np.repeat(counts // units, units)
-    silent = np.add.reduceat(zero, np.cumsum(each) - each) == each
-    return {"mean": mean, "std": std, "zeros": np.add.reduceat(zero, starts) / counts,
-            "dead": np.add.reduceat(silent.astype(np.float64), of) / units}
+def moments(samples: Sequence[Tensor], zeros: Sequence[bool] | None = None) -> dict[str, np.ndarray]:
+    """mean, std, zeros and dead of each sample (none of them empty); the last two NaN where `zeros` is not asked for."""
+    found = {name: np.full(len(samples), np.nan) for name in ("mean", "std", "zeros", "dead")}
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for j, s in enumerate(samples):
+        alike.setdefault((s.shape, s.dtype, s.device, zeros is None or zeros[j]), []).append(j)
+    for (shape, *_, asked), at in alike.items():  # samples of one shape in one reduction
+        units = shape[0] if len(shape) > 1 else 1
+        x = torch.stack([samples[j] for j in at]).to("cpu", torch.float64).numpy().reshape(len(at), -1)
+        n = x.shape[1]
+        if asked:
+            zero = np.einsum("gum->gu", (x == 0).astype(np.float32).reshape(len(at), units, -1))
+            found["zeros"][at] = zero.sum(1, dtype=np.float64) / n
+            found["dead"][at] = (zero == n // units).mean(1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = np.einsum("gn->g", x) / n
+            x -= mean[:, None]
+            found["mean"][at], found["std"][at] = mean, np.sqrt(np.einsum("gn,gn->g", x, x) / n)
+    return found
