@@ -15,7 +15,7 @@ from convscope.diagnosing import proof, symptom, verdict
 from convscope.diagnosing.changes import drawn
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.program import Program, left_alone
-from convscope.diagnosing.suspicion import Change, Suspicion
+from convscope.diagnosing.suspicion import LIKELY, Change, Suspicion
 from convscope.diagnosing.verdict import Ranked
 from convscope.results import Finding, Findings, Origin, Run
 
@@ -91,7 +91,8 @@ def _proved(program: Program, ranked: list[Ranked], told: tuple[Finding, ...], s
     """The remedies of the alarms, one by one and then together, each beside the same control."""
     grave = {f.fault for f in told if f.severity == "error"}
     tried = [r.suspicion for r in ranked if r.suspicion.fault in grave and r.suspicion.change is not None]
-    tried = tried or [r.suspicion for r in ranked if r.suspicion.change is not None and r.weight >= verdict.HINT][:1]
+    likely = [r.suspicion for r in ranked if r.suspicion.change is not None and r.suspicion not in tried]
+    tried += [s for s in likely if s.strength >= LIKELY and not s.harmless] or likely[: not tried]
     tried = [s for s in tried if _fits(program, s)][:CHAIN]
     if not tried:
         return told, {}

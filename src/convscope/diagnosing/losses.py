@@ -15,13 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from convscope.diagnosing.bounds import best_constant, best_free, prior
+from convscope.diagnosing.families import FAMILIES, quiet
 from convscope.diagnosing.program import Program
 from convscope.diagnosing.targets import Targets
 
-TINY = 1e-7  # Keras keeps probabilities this far from 0 and 1
 DRAWS = 6
 FIT = 2e-4  # relative residual under which a loss is one of the known ones
 
@@ -53,70 +53,8 @@ class LossFacts:
                                "bce logits", "hinge", "focal")  # fmt: skip
 
 
-def _index(t: Tensor, k: int) -> Tensor:
-    return (
-        t.reshape(len(t), -1).argmax(1)
-        if t.ndim > 1 and t.shape[1] == k and t.is_floating_point()
-        else t.long().reshape(len(t), *t.shape[2:] if t.ndim > 1 and t.shape[1] == 1 else t.shape[1:])
-    )
-
-
-def _hot(o: Tensor, t: Tensor) -> Tensor:
-    if t.shape == o.shape:
-        return t.to(o.dtype)
-    dim = 1 if o.ndim > 1 else 0
-    index = t.long()
-    if index.ndim == o.ndim and index.shape[-1] == 1:
-        index = index.squeeze(-1)
-    hot = F.one_hot(index.clamp(0, o.shape[dim] - 1), o.shape[dim]).to(o.dtype)
-    return hot.movedim(-1, 1) if hot.ndim == o.ndim and o.ndim > 2 else hot
-
-
-def _last(o: Tensor, t: Tensor) -> Tensor:
-    """One-hot targets over the last axis, as Keras has them."""
-    return (
-        t.to(o.dtype)
-        if t.shape == o.shape
-        else F.one_hot(t.long().reshape(o.shape[:-1]).clamp(0, o.shape[-1] - 1), o.shape[-1]).to(o.dtype)
-    )
-
-
-def _like(o: Tensor, t: Tensor) -> Tensor:
-    return t.to(o.dtype).reshape(o.shape)
-
-
-def _p(o: Tensor) -> Tensor:
-    return o.clamp(TINY, 1 - TINY)
-
-
-FAMILIES: dict[str, tuple[str, Callable[[Tensor, Tensor], Tensor]]] = {
-    "cross-entropy": ("logits", lambda o, t: -(_hot(o, t) * o.log_softmax(1)).sum(1).mean()),
-    "cross-entropy (last axis)": ("logits", lambda o, t: -(_last(o, t) * o.log_softmax(-1)).sum(-1).mean()),
-    "nll": ("log-probabilities", lambda o, t: -(_hot(o, t) * o).sum(1).mean()),
-    "probability cross-entropy": ("probabilities", lambda o, t: -(_hot(o, t) * o.log()).sum(1).mean()),
-    "clipped cross-entropy": ("probabilities", lambda o, t: -(_last(o, t) * _p(o).log()).sum(-1).mean()),
-    "normalised cross-entropy":
-        ("probabilities", lambda o, t: -(_last(o, t) * _p(o / o.sum(-1, keepdim=True)).log()).sum(-1).mean()),
-    "bce": ("probabilities", lambda o, t: F.binary_cross_entropy(_p(o), _like(o, t))),
-    "bce logits": ("logits", lambda o, t: F.binary_cross_entropy_with_logits(o, _like(o, t))),
-    "mse": ("values", lambda o, t: (o - _like(o, t)).square().mean()),
-    "mse one-hot": ("values", lambda o, t: (o - _hot(o, t)).square().mean()),
-    "mae": ("values", lambda o, t: (o - _like(o, t)).abs().mean()),
-    "huber": ("values", lambda o, t: F.smooth_l1_loss(o, _like(o, t))),
-    "rmse": ("values", lambda o, t: (o - _like(o, t)).square().mean().sqrt()),
-    "hinge": ("values", lambda o, t: F.multi_margin_loss(o, _index(t, o.shape[1]))),
-    "binary hinge": ("values", lambda o, t: (1 - (2 * _like(o, t) - 1) * o).clamp(min=0).mean()),
-    "poisson": ("logits", lambda o, t: (o.exp() - _like(o, t) * o).mean()),
-    "kl": ("log-probabilities", lambda o, t: (_like(o, t) * (_like(o, t).clamp(min=1e-30).log() - o)).sum(1).mean()),
-    "msle": ("values", lambda o, t: ((1 + o.clamp(min=0)).log() - (1 + _like(o, t)).log()).square().mean()),
-    "mape": ("values", lambda o, t: ((o - _like(o, t)) / _like(o, t).abs().clamp(min=1e-7)).abs().mean()),
-    "mse of softmax": ("logits", lambda o, t: (o.softmax(1) - _hot(o, t)).square().mean()),
-    "cross-entropy smoothed":
-        ("logits", lambda o, t: -((0.9 * _hot(o, t) + 0.1 / o.shape[1]) * o.log_softmax(1)).sum(1).mean()),
-}  # fmt: skip
 WIDE = {"logits": ("normal",), "values": ("wide", "normal"), "log-probabilities": ("normal",), "probabilities": ("unit",)}
 NARROW = {"values": ("unit",), "log-probabilities": ("log",), "probabilities": ("simplex",)}  # outputs on which it is asked
-SOFTMAXES = ("cross-entropy", "cross-entropy (last axis)", "cross-entropy smoothed")
 
 
 def facts(program: Program, output: Tensor, target: Tensor | None, targets: Targets) -> LossFacts:
@@ -136,29 +74,10 @@ def facts(program: Program, output: Tensor, target: Tensor | None, targets: Targ
         "broadcast": _broadcast(program, o, t), "gradient": _slope(program, o, t),
     }  # fmt: skip
     if target is not None or program.objective:
-        known = _prior(family, o, t)
+        known = prior(family, o, t)
         found["constant"] = best_constant(program, o, t) if known is None else factor * known + penalty
         found["floor"] = best_free(program, o, t, family, targets)
     return LossFacts(**found)  # type: ignore[arg-type]
-
-
-def _prior(family: str, o: Tensor, t: Tensor | None) -> float | None:
-    """The loss of the best constant answer, where there is a formula: variance, or the entropy of the classes."""
-    if t is None:
-        return None
-    if family == "mse":
-        return float(_like(o, t).reshape(len(o), -1).double().var(0, unbiased=False).mean())
-    if family in ("bce", "bce logits"):
-        p = _like(o, t).reshape(len(o), -1).double().mean(0)
-        return float(-(torch.xlogy(p, p) + torch.xlogy(1 - p, 1 - p)).mean())
-    if family in ("cross-entropy", "nll", "probability cross-entropy", "clipped cross-entropy", "normalised cross-entropy"):
-        hot = (_last if family in ("clipped cross-entropy", "normalised cross-entropy") else _hot)(o, t).double()
-        p = hot.mean(0)
-        if p.ndim > 1:  # a class for each position
-            axis = -1 if hot is not None and family in ("clipped cross-entropy", "normalised cross-entropy") else 0
-            return float(-torch.xlogy(p, p).sum(axis).mean())
-        return float(-torch.xlogy(p, p).sum())
-    return None
 
 
 def _call(program: Program, o: Tensor, t: Tensor | None) -> tuple[Tensor | None, str, tuple[str, ...]]:
@@ -171,15 +90,6 @@ def _call(program: Program, o: Tensor, t: Tensor | None) -> tuple[Tensor | None,
     if not isinstance(value, Tensor):
         value = torch.as_tensor(float(value))
     return value, "", tuple(dict.fromkeys(str(w.message) for w in seen))
-
-
-def quiet(program: Program, o: Tensor, t: Tensor | None) -> Tensor:
-    """The loss as a number (float64), NaN where it raises."""
-    with warnings.catch_warnings(), contextlib.suppress(Exception):
-        warnings.simplefilter("ignore")
-        value = program.value(o, t)
-        return (value if isinstance(value, Tensor) else torch.as_tensor(float(value))).double().reshape(-1).sum()
-    return torch.tensor(math.nan, dtype=torch.float64)
 
 
 def _recognised(program: Program, o: Tensor, t: Tensor | None) -> tuple[str, float, float, str]:
@@ -289,44 +199,4 @@ def _slope(program: Program, o: Tensor, t: Tensor | None) -> float:
     return math.nan if g is None else float(g.norm())
 
 
-def best_constant(program: Program, o: Tensor, t: Tensor | None, steps: int = 60) -> float:
-    """The loss of the best answer that is the same for all, or a bound above it: descent on one row, from several begins."""
-    begins = [o.float().mean(0, keepdim=True)]
-    if t is not None and t.is_floating_point() and t.numel() == o.numel():
-        begins.append(t.float().reshape(o.shape).mean(0, keepdim=True))
-    if (
-        t is not None
-        and o.ndim > 1
-        and o.shape[1] > 1
-        and t.numel() == o.numel() // o.shape[1]
-        and not t.is_floating_point()
-    ):
-        prior = _hot(o, t).mean(0, keepdim=True)
-        begins += [prior, prior.clamp(min=1e-3).log()]
-    found = [_descend(program, begin, lambda row: row.expand(o.shape), t, steps) for begin in begins]
-    return min((f for f in found if math.isfinite(f)), default=math.nan)
-
-
-def best_free(program: Program, o: Tensor, t: Tensor | None, family: str, targets: Targets, steps: int = 60) -> float:
-    """The loss of the best answers of all: 0 where the family says so, else by descent on free outputs (an upper bound)."""
-    if family and family not in ("cross-entropy smoothed", "poisson", "kl") and targets.kind != "shares":
-        return 0.0
-    return _descend(program, o.float(), lambda free: free, t, steps)
-
-
-def _descend(program: Program, begin: Tensor, of: Callable[[Tensor], Tensor], t: Tensor | None, steps: int) -> float:
-    free = begin.clone().requires_grad_()
-    rate = 0.3 * max(float(begin.std(unbiased=False)), 0.1)
-    optimizer = torch.optim.Adam([free], lr=rate)
-    best = math.inf
-    with torch.enable_grad():
-        for _ in range(steps):
-            value = quiet(program, of(free), t)
-            if not bool(torch.isfinite(value)) or not value.requires_grad:
-                break
-            best = min(best, float(value.detach()))
-            (free.grad,) = torch.autograd.grad(value, free, allow_unused=True)
-            if free.grad is None:
-                break
-            optimizer.step()
-    return best if math.isfinite(best) else math.nan
+__all__ = ["FAMILIES", "LossFacts", "best_constant", "best_free", "facts", "quiet"]
