@@ -37,9 +37,9 @@ def prior(family: str, o: Tensor, t: Tensor | None) -> float | None:
 
 def best_constant(program: Program, o: Tensor, t: Tensor | None, steps: int = 60) -> float:
     """The loss of the best answer that is the same for all, or a bound above it: descent on one row, from several begins."""
-    begins = [o.float().mean(0, keepdim=True)]
+    begins = [o.mean(0, keepdim=True)]
     if t is not None and t.is_floating_point() and t.numel() == o.numel():
-        begins.append(t.float().reshape(o.shape).mean(0, keepdim=True))
+        begins.append(t.to(o.dtype).reshape(o.shape).mean(0, keepdim=True))
     if (
         t is not None
         and o.ndim > 1
@@ -57,7 +57,7 @@ def best_free(program: Program, o: Tensor, t: Tensor | None, family: str, target
     """The loss of the best answers of all: 0 where the family says so, else by descent on free outputs (an upper bound)."""
     if family and family not in ("cross-entropy smoothed", "poisson", "kl") and targets.kind != "shares":
         return 0.0
-    return _descend(program, o.float(), lambda free: free, t, steps)
+    return _descend(program, o, lambda free: free, t, steps)
 
 
 def _descend(program: Program, begin: Tensor, of: Callable[[Tensor], Tensor], t: Tensor | None, steps: int) -> float:
@@ -71,7 +71,10 @@ def _descend(program: Program, begin: Tensor, of: Callable[[Tensor], Tensor], t:
             if not bool(torch.isfinite(value)) or not value.requires_grad:
                 break
             best = min(best, float(value.detach()))
-            (free.grad,) = torch.autograd.grad(value, free, allow_unused=True)
+            try:
+                (free.grad,) = torch.autograd.grad(value, free, allow_unused=True)
+            except RuntimeError:  # a loss of mixed precision may refuse to go back
+                break
             if free.grad is None:
                 break
             optimizer.step()
