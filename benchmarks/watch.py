@@ -5,6 +5,7 @@
 `mlp` 64-64-64-10 on batches of 32 · `digits` a small CNN on 8×8, batch 64 · `resnet18` torchvision's at 32×32, batch 32; all
 with Adam. A round trains `steps` steps each way, in turn, from the same weights; ratios are of CPU seconds, the median over
 rounds of watched/bare in the same round. The watch's own beginning (4 windows that are looked at deeply) is within the time.
+Page faults make the times of the middle one jump; MALLOC_MMAP_THRESHOLD_ and MALLOC_TRIM_THRESHOLD_ at 1073741824 calm them.
 """
 
 from __future__ import annotations
