@@ -21,10 +21,10 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import numpy as np
 import torch
-from benchmarks import doctor_cases, doctor_unseen
 from benchmarks.doctor_cases import Case
 
 import convscope as cs
+from benchmarks import doctor_cases, doctor_unseen
 
 
 def diagnosed(case: Case, seed: int, seconds: float, prove: int) -> dict[str, Any]:
@@ -52,7 +52,8 @@ def diagnosed(case: Case, seed: int, seconds: float, prove: int) -> dict[str, An
         "confirmed": [f.fault for f in told if f.confirmed], "seconds": round(time.perf_counter() - begun, 2),
         "words": found.findings[0].symptom if found.findings else "",
         "evidence": {str(k): str(v) for f in told[:1] for k, v in f.evidence.items()},
-        "gains": {f.fault: f.evidence.get("gain of a short try", "") for f in told}, "notes": [n for n in found.notes if "failed" in n],
+        "gains": {f.fault: f.evidence.get("gain of a short try", "") for f in told},
+        "notes": [n for n in found.notes if "failed" in n],
     }  # fmt: skip
 
 
@@ -66,8 +67,10 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
         "right cause first, %": share(sick, lambda r: r["first"][:1] == [r["fault"]]),
         "among the first three, %": share(sick, lambda r: r["fault"] in r["first"][:3]),
         "first, where there is a symptom, %": share(shown, lambda r: r["first"][:1] == [r["fault"]]),
-        "first is the cause or another true one, %": share(sick, lambda r: bool(set(r["first"][:1]) & {r["fault"], *r["also"]})),
-        "repaired with proof, of those with a symptom, %": share([r for r in shown if r["symptom"] == "yes"], lambda r: bool(r["confirmed"])),
+        "first is the cause or another true one, %":
+            share(sick, lambda r: bool(set(r["first"][:1]) & {r["fault"], *r["also"]})),
+        "repaired with proof, of those with a symptom, %":
+            share([r for r in shown if r["symptom"] == "yes"], lambda r: bool(r["confirmed"])),
         "loop faults named first, %": share(loops, lambda r: r["first"][:1] == [r["fault"]]),
         "healthy x seeds": len(well),
         "false alarms, %": share(well, lambda r: bool(r["alarms"])),
@@ -96,16 +99,19 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     known = (doctor_unseen if given.unseen else doctor_cases).cases()
     kinds = {"healthy": [c for c in known.values() if not c.fault], "faulty": [c for c in known.values() if c.fault]}
-    chosen = [c for word in given.ids for c in kinds.get(word, [known[word]] if word in known else [])] or list(known.values())
+    chosen = [c for word in given.ids for c in kinds.get(word, [known[word]] if word in known else [])]
+    chosen = chosen or list(known.values())
     rows: list[dict[str, Any]] = []
     for case in chosen:
         for seed in range(given.seeds):
             row = diagnosed(case, seed, given.seconds, given.prove)
             rows.append(row)
-            right = "·" if (row["first"][:1] == [case.fault] if case.fault else not row["alarms"]) else "3" if case.fault in row["first"][:3] else "X"
-            print(f"{right} {case.id:40.40} {case.fault or '–':3} {','.join(case.also):10} {case.symptom:7} -> {' '.join(row['first'][:6]):24} "
-                  f"alarms {' '.join(row['alarms']):14} proof {' '.join(row['confirmed']):6} {row['seconds']:5.1f} s {row['words'][:70]} {row['notes'] or ''}",
-                  flush=True)  # fmt: skip
+            first = row["first"]
+            right = first[:1] == [case.fault] if case.fault else not row["alarms"]
+            mark = "·" if right else "3" if case.fault in first[:3] else "X"
+            print(f"{mark} {case.id:40.40} {case.fault or '–':3} {','.join(case.also):10} {case.symptom:7} -> "
+                  f"{' '.join(first[:6]):24} alarms {' '.join(row['alarms']):14} proof {' '.join(row['confirmed']):6} "
+                  f"{row['seconds']:5.1f} s {row['words'][:70]} {row['notes'] or ''}", flush=True)  # fmt: skip
             if given.out:
                 with given.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -38,11 +39,14 @@ def diagnose(
     with left_alone(None if program is None else program.model):
         suspicions, rows = _asked(evidence, progress)
         seen = symptom.symptom(evidence)
+        if program is not None:
+            evidence.program = replace(evidence.program, gap=seen.kind == "gap")
         ranked = verdict.rank(suspicions, evidence, seen)
         told = verdict.findings(ranked, seen)
         curves: dict[str, NDArray[Any]] = {}
         if prove and program is not None:
-            told, curves = _proved(program, ranked, told, prove, max(seconds, 4.0), progress)
+            judged = replace(program, gap=seen.kind == "gap")
+            told, curves = _proved(judged, ranked, told, prove, max(seconds, 4.0), progress)
     looked = f"{time.perf_counter() - begun:.1f} s"
     notes = [*([] if program is None else program.notes), *evidence.notes, _tried(evidence), f"looked for {looked}"]
     name = program.name if program is not None else "training record"
@@ -89,6 +93,8 @@ def _finite(program: Program) -> bool:
 def _proved(program: Program, ranked: list[Ranked], told: tuple[Finding, ...], seeds: int, seconds: float,
             progress: Progress | None) -> tuple[tuple[Finding, ...], dict[str, NDArray[Any]]]:  # fmt: skip
     """The remedies of the alarms, one by one and then together, each beside the same control."""
+    shown = {r.suspicion.fault: r.suspicion.shown for r in ranked if r.suspicion.shown}
+    told = tuple(verdict.with_proof(f, shown[f.fault], True) if shown.get(f.fault) else f for f in told)
     grave = {f.fault for f in told if f.severity == "error"}
     tried = [r.suspicion for r in ranked if r.suspicion.fault in grave and r.suspicion.change is not None]
     likely = [r.suspicion for r in ranked if r.suspicion.change is not None and r.suspicion not in tried]

@@ -25,8 +25,8 @@ from convscope.fields import param, validate
 class Metric:
     """Does the metric measure what the network has learned?
 
-    The user's metric on the trial's outputs, beside accuracy. Where each output row is replaced by the right answer, a metric
-    of accuracy must be its best: a wrong axis (E4) or a metric that does not fit (E2) is not. Misleads for metrics that are
+    The user's metric on the trial's outputs, beside accuracy. Where each row is replaced by the right answer, a metric of
+    accuracy must be its best: a wrong axis (E4) or a metric that does not fit (E2) is not. Misleads for metrics that are
     better when lower, unless they say so by falling. Source: Zhang et al. 2018, "An empirical study on TensorFlow bugs".
 
     >>> Metric().slack
@@ -56,18 +56,23 @@ class Metric:
             return  # the outputs are no classes, one column each
         y = e.y[:most].to(out.device)
         perfect = _perfect(out, y)
-        got, best, worst = (_value(metric, o, y) for o in (out, perfect, perfect.roll(1, 1) if out.shape[1] > 1 else 1 - perfect))
-        if not all(map(math.isfinite, (got, best, worst))) or abs(best - worst) > 1 - self.slack or best < worst - self.slack:
+        opposite = perfect.roll(1, 1) if out.shape[1] > 1 else 1 - perfect
+        got, best, worst = (_value(metric, o, y) for o in (out, perfect, opposite))
+        sound = abs(best - worst) > 1 - self.slack or best < worst - self.slack
+        if sound or not all(map(math.isfinite, (got, best, worst))):
             return  # right answers get its best and wrong ones its worst, or it falls with what is right, as an error does
-        facts: dict[str, float | str] = {"metric of the outputs": got, "metric of perfect answers": best, "of wrong ones": worst,
-                                         "accuracy of the outputs": evidence.after.value, "threshold": self.slack}  # fmt: skip
+        facts: dict[str, float | str] = {
+            "metric of the outputs": got, "metric of perfect answers": best, "of wrong ones": worst,
+            "accuracy of the outputs": evidence.after.value, "threshold": self.slack}  # fmt: skip
         across = _value(lambda o, t: float((o.argmax(0)[: len(t)] == t[: o.shape[1]]).sum() / len(t)), out, y)
         if out.shape[1] > 1 and (abs(across - got) < 1e-6 or best < 0.5):
             yield Suspicion(
                 "E4", EXACT, "accuracy stays near zero although the loss falls",
                 "the metric takes its argmax over the batch, not over the classes: perfect answers get "
-                f"{best:.3g}, these outputs {got:.3g} instead of {evidence.after.value:.3g}", "take the argmax over the classes", facts,
-                code="- prediction = output.argmax(0)\n+ prediction = output.argmax(1)", disproof="perfect answers have metric 1",
+                f"{best:.3g}, these outputs {got:.3g} instead of {evidence.after.value:.3g}",
+                "take the argmax over the classes", facts, disproof="perfect answers have metric 1",
+                code="- prediction = output.argmax(0)\n+ prediction = output.argmax(1)",
+                shown=f"the same outputs, argmax over the classes: {evidence.after.value:.3g} instead of {got:.3g}",
                 shows=True)  # fmt: skip
         else:
             yield Suspicion("E2", STRONG, "the metric does not say how good the network is",

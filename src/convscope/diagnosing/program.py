@@ -117,6 +117,7 @@ class Program:
     metric: Callable[..., Any] | None = None
     rates: tuple[float, ...] = ()  # the rate at the begin of each epoch, relative to the first, where a schedule was given
     rules: dict[str, Rule] = field(default_factory=dict[str, Rule])  # calls that do something else (`calls.replacing`)
+    gap: bool = False  # what is wrong shows on held-out examples: remedies are judged on those
     notes: tuple[str, ...] = field(default=())
 
     def twin(self) -> Program:

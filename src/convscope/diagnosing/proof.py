@@ -115,10 +115,17 @@ def _run(program: Program, change: Change | None, seed: int, steps: int, seconds
         changed = twin if change is None else change.apply(twin)
         seen = Evidence(changed, seconds=2.0, seed=seed)
         trial = train(changed, seed, steps, seconds)
-        found = seen.judge(changed)
+        found = judged(seen, changed)
         if found.metric == "loss":  # only the loss can be looked at: how far did it fall, against the whole way?
             found = Score("loss", trial.last, seen.loss.constant, _fallen(trial, seen), found.examples)
     return trial, found
+
+
+def judged(seen: Evidence, program: Program) -> Score:
+    """The score on what it was trained on, or on held-out examples where the symptom is a gap."""
+    if program.gap and program.held_out is not None:
+        program = replace(program, examples=replace(program.held_out, epochs=()))
+    return seen.judge(program)
 
 
 def _fallen(trial: Trial, seen: Evidence) -> float:

@@ -37,4 +37,5 @@ class Suspicion:
     disproof: str = ""  # what would show that it is something else
     change: Change | None = None
     harmless: bool = False  # it is there, but by itself rarely keeps a network from learning: advice whatever the symptom
+    shown: str = ""  # what proves the remedy without a training: the same outputs, counted right
     shows: bool = False  # this evidence is a symptom by itself: a loss that cannot reach its floor, weights that never move

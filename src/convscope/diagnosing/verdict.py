@@ -20,6 +20,7 @@ import numpy as np
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.faults import fault
 from convscope.diagnosing.program import left_alone
+from convscope.diagnosing.proof import judged
 from convscope.diagnosing.score import Score
 from convscope.diagnosing.suspicion import EXACT, HINT, LIKELY, Suspicion
 from convscope.diagnosing.symptom import Symptom
@@ -86,10 +87,13 @@ def _relief(suspicion: Suspicion, evidence: Evidence, seconds: float) -> float:
             evidence.notes.append(f"the remedy of {suspicion.fault} could not be tried: {type(problem).__name__}: {problem}")
             return math.nan
         tried = train(changed, evidence.seed, steps, max(0.1, 0.8 * (seconds - (time.perf_counter() - begun))))
-        got = Evidence(changed, seconds=1.0, seed=evidence.seed).judge(changed)
+        got = judged(Evidence(changed, seconds=1.0, seed=evidence.seed), changed)
+        base = evidence.after
+        if changed.gap and evidence.trial.program is not None:
+            base = judged(evidence, replace(evidence.trial.program, gap=True))
     if tried.broke is not None or tried.problem:
         return 0.0
-    return float(np.clip(_share(got) - _share(evidence.after), -1, 1))
+    return float(np.clip(_share(got) - _share(base), -1, 1))
 
 
 def _share(score: Score) -> float:
