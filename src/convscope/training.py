@@ -108,7 +108,8 @@ def _fitted(
             raise UsageError(
                 "precision is a setting of the NumPy engine", f"got {precision!r}", "add --engine numpy, or leave it out"
             )
-        return fit(module, *images, prepared, chosen, progress, None if out is None else out / "checkpoint.pt", kept, watched)
+        checkpoint = None if out is None else out / "checkpoint.pt"
+        return fit(module, *images, prepared, chosen, progress, checkpoint, kept, watched)
     if watched:
         raise UsageError("the NumPy engine cannot be watched", "there is no torch in its loop", "use --engine torch")
     from convscope.mechanics import engine as numpy_engine

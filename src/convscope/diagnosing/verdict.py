@@ -29,6 +29,7 @@ from convscope.results import Finding
 
 TRIED = 5  # remedies that are tried for a moment
 LOOPS = ("P3", "P4", "P5", "P6", "P7", "P9", "P12", "P13", "E1", "E4")  # seen directly in a watched loop
+DOWNSTREAM = ("A2", "A3", "A4", "A5")  # what inputs, rate and initial weights do to layers
 TOLD = 0.2  # weight from which on something is worth a word
 MENDS = 0.5  # relief of the first, from which on nothing else is needed
 EFFECTS = ("P2", "P1", "A2", "A3", "A4", "A8")  # what other faults leave behind: alone, their remedy must help
@@ -47,7 +48,9 @@ class Ranked:
         relief = self.relief if math.isfinite(self.relief) else 0.0
         s = self.suspicion
         base = min(s.strength, HINT) if s.harmless and relief < HELPS else s.strength
-        if s.strength >= EXACT and s.change is None and (s.shows or s.fault in LOOPS):
+        if s.fault in DOWNSTREAM and relief < HELPS:
+            base = min(base, LIKELY)  # more often an effect than a cause: its own remedy must help
+        if s.strength >= EXACT and s.change is None and s.fault in LOOPS:
             relief = 1.0  # seen directly, in the user's own loop: nothing that could be tried says it better
         return base + 0.5 * max(relief, 0.0)
 
