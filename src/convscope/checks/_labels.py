@@ -77,8 +77,7 @@ def outside(evidence: Evidence, symptom: str = "") -> Iterator[Suspicion]:
     yield Suspicion(
         "D6", EXACT, symptom or "the loss is negative or has no floor, and accuracy is stuck",
         f"labels are {seen}, and the loss is a binary cross-entropy, which reads them as probabilities: outside 0..1 "
-        "its best "
-        "answer lies at infinity",
+        "its best answer lies at infinity",
         "give the labels as 0 and 1" if signs else f"one output a class ({t.classes}) with a softmax cross-entropy on "
         "class numbers",
         {"lowest label": t.low, "highest label": t.high, "allowed": "0 … 1", "outputs": float(o[0].numel())},
@@ -143,8 +142,7 @@ def broadcast(evidence: Evidence) -> Iterator[Suspicion]:
     if math.isfinite(coded) and math.isfinite(as_is) and abs(as_is - other) <= 1e-6 * (1 + abs(as_is)):
         yield Suspicion(
             "D6", STRONG, "accuracy stays at chance", f"the loss compares all {o.shape[1]} outputs with the same "
-            "class number: "
-            "it does not change when the outputs trade places, so no output comes to stand for a class",
+            "class number: it does not change when the outputs trade places, so no output comes to stand for a class",
             "give the labels one-hot, or use a cross-entropy on class numbers",
             {"loss": as_is, "loss, outputs reversed": other, "loss with one-hot labels": coded},
             where="labels and loss", code=f"- loss(output, y)\n+ loss(output, F.one_hot(y, {o.shape[1]}).float())",

@@ -76,8 +76,7 @@ class Balance:
             "only the most frequent class is predicted" if one else "rare classes are not recognised" if lags
             else "the classes are imbalanced, and training copes",
             f"the largest class has {skew:.3g} times the examples of the smallest; the loss is a mean over examples, "
-            "so rare "
-            "classes hardly move the weights, and a plain accuracy does not show it",
+            "so rare classes hardly move the weights, and a plain accuracy does not show it",
             "weight the loss by N/(K·count of the class) or sample classes evenly, and look at the balanced accuracy",
             {"largest over smallest class": skew, "at most": self.ratio, "share of the largest": evidence.targets.majority,
              "recall of rare classes": few, "recall of the others": many, "allowed share": self.lag},

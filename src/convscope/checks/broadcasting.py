@@ -59,8 +59,7 @@ class Broadcasting:
         yield Suspicion(
             "O8", EXACT, "every prediction is the mean of the targets, and the loss stays at their variance",
             f"outputs and targets have the shapes {shapes}: the loss broadcasts them to a table of every output against "
-            "every "
-            "target, and the best answer to all targets at once is their mean",
+            "every target, and the best answer to all targets at once is their mean",
             "give outputs and targets one shape",
             {"change of the loss when outputs change places": here, "the same, in the targets' shape": there,
              "taken for none": self.slack, "lowest loss within reach": evidence.loss.floor,

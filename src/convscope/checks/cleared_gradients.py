@@ -45,8 +45,7 @@ class ClearedGradients:
             EXACT,
             "gradients of earlier steps are still there when new ones are added",
             f"backward() adds to p.grad; in {left} of {left + cleared} steps seen nothing had been cleared, so each step "
-            "follows "
-            "the sum of all gradients so far: the step grows, then the loss",
+            "follows the sum of all gradients so far: the step grows, then the loss",
             "clear them once a step, before backward()",
             {
                 "steps with gradients left over": left,

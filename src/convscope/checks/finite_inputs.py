@@ -69,8 +69,7 @@ class FiniteInputs:
             "D10", EXACT, "the loss is NaN" if broke is not None
             else f"it raises: {raised[0][:120]}" if raised else "some inputs are NaN or infinite",
             f"{bad:,} of {total:,} examples hold a value that is not finite; what is multiplied by NaN is NaN, so the "
-            "loss of "
-            "their batch is, and after its step every weight",
+            "loss of their batch is, and after its step every weight",
             "drop these rows" if few else "fill what is missing with the column's mean or median, before anything is scaled",
             {"examples that are not finite": float(bad), "of": float(total), "allowed": 0.0,
              "in features": listed([str(c) for c in columns]), "the first": float(torch.nonzero(odd)[0]),

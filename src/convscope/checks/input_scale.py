@@ -110,8 +110,7 @@ class InputScale:
             ),
             "D3": (
                 f"the narrowest input feature spans {numbers['smallest range']:.3g}: what the network reads is nearly "
-                "constant, "
-                "as after a second division by the range, and its first layer hardly gets a gradient",
+                "constant, as after a second division by the range, and its first layer hardly gets a gradient",
                 "normalise once: leave out the second division (or standardise by the data's own statistics)",
                 "- x = x / scale  # the second time\n+ # x is scaled already",
             ),

@@ -91,8 +91,7 @@ class LossInput:
             f"the loss takes the logarithm of probabilities, and the network ends in "
             f"{last.op if last else 'a linear layer'}, which "
             f"is not bounded by 0 and 1 ({outside:.0%} of the outputs lie outside at the begin): the logarithm of what "
-            "lies outside "
-            "is NaN, or it is clipped, and what is clipped has no gradient",
+            "lies outside is NaN, or it is clipped, and what is clipped has no gradient",
             f"put a {made} at the output, or, better, use the loss that reads logits",
             {"share of outputs outside 0 … "
              "1": outside, "share allowed": 0.0, "lowest": _low(evidence), "highest": _high(evidence)},
@@ -107,8 +106,7 @@ class LossInput:
         return Suspicion(
             "O3", EXACT, "the loss is negative, between −1 and 0, and learning is slow",
             f"{'NLLLoss' if evidence.loss.family == 'nll' else 'the Kullback–Leibler loss'} reads log-probabilities and "
-            "gets probabilities: it is linear in p, so its gradient does not grow "
-            "with the "
+            "gets probabilities: it is linear in p, so its gradient does not grow with the "
             "error: an example that is quite wrong pulls no more than one that is right, and less once the softmax is sure",
             "give it log_softmax, or give logits to cross-entropy",
             {"rows add up to": 1.0, "loss at the start": evidence.start, "expected, ln C": math.log(_classes(evidence))},
@@ -120,8 +118,7 @@ class LossInput:
         return Suspicion(
             "O3", EXACT, "the loss falls below 0 and on without end, and the score that of chance",
             "NLLLoss reads log-probabilities and gets raw outputs: −o_y has no lowest value, so the outputs grow for "
-            "ever, for all "
-            "classes alike; nothing makes them compete",
+            "ever, for all classes alike; nothing makes them compete",
             "put a log_softmax at the output, or give the outputs to cross-entropy",
             {"largest |ln Σ e^o| of a row": away, "allowed": 10 * self.slack, "loss at the start": evidence.start},
             "loss", "- nn.NLLLoss()\n+ nn.CrossEntropyLoss()", "the exponentials of each row add up to 1",

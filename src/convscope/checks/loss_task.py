@@ -23,8 +23,6 @@ from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.suspicion import EXACT, HINT, LIKELY, STRONG, Change, Suspicion
 from convscope.fields import validate
 
-SOFTMAX = ("cross-entropy", "nll", "probability cross-entropy", "clipped cross-entropy", "normalised cross-entropy")
-
 
 @dataclass(frozen=True)
 class LossTask:
@@ -59,9 +57,6 @@ class LossTask:
             or (family in ("bce logits", "bce") and (targets.low < 0 or targets.high > 1))
         ):
             yield self._quantities(evidence)
-        elif targets.kind == "multi-hot" and (family in SOFTMAX or shared.sums_to_one(out, 1)) \
-                and float((evidence.y.sum(1) != 1).float().mean()) > 0.01:  # fmt: skip
-            yield self._several(evidence)
         elif targets.exclusive and family in (*shared.OF_VALUES, "mse of softmax"):
             several = out.ndim > 1 and out.shape[1] > 1 and targets.kind != "binary"
             if several or targets.kind == "binary":
@@ -73,8 +68,7 @@ class LossTask:
         return Suspicion(
             "O5", EXACT, "the loss does not move at all, from the first step",
             "the loss is the same number whatever the network answers, so no gradient comes from it: a softmax over a "
-            "single "
-            "unit is always 1, and its logarithm 0. The targets are quantities, and this is a loss of classes",
+            "single unit is always 1, and its logarithm 0. The targets are quantities, and this is a loss of classes",
             "a quantity wants a squared (or absolute) error",
             {"spread of the loss over made-up outputs": 0.0, "needed": "> 0", "loss": evidence.start}, "loss",
             "- loss\n+ nn.MSELoss()  # outputs and targets of one shape", "two different outputs with different losses",
@@ -94,20 +88,6 @@ class LossTask:
             _squared(evidence),
         )  # fmt: skip
 
-    def _several(self, evidence: Evidence) -> Suspicion:
-        assert evidence.y is not None
-        sums = evidence.y.sum(1)
-        return Suspicion(
-            "O5", EXACT, "only one of several tags is ever predicted, and the loss stays high",
-            "the loss is one of exclusive classes: its softmax divides one probability among the tags, and examples have "
-            f"{float(sums.float().mean()):.2g} tags on average; with two the best that can be said of each is one half",
-            "tags that may come together want a sigmoid each: binary cross-entropy on logits",
-            {"examples without exactly one tag": float((sums != 1).float().mean()), "allowed": 0.01,
-             "most tags": float(sums.max())},
-            "loss", "- nn.CrossEntropyLoss()\n+ nn.BCEWithLogitsLoss()", "every example has exactly one tag",
-            _tags(shared.closing(evidence)),
-        )  # fmt: skip
-
     def _classes(self, evidence: Evidence, several: bool) -> Suspicion:
         last, poor = shared.closing(evidence), shared.struggles(evidence)
         name = "cross-entropy" if several else "binary cross-entropy"
@@ -117,8 +97,7 @@ class LossTask:
             "the loss is a squared (or absolute) error, and the targets are classes: through softmax or sigmoid its "
             "gradient is "
             "multiplied by p (1 − p), which is faint just where the answer is wrong and sure; and over many classes the "
-            "mean "
-            "is mostly of zeros",
+            "mean is mostly of zeros",
             f"classes want {name}, on logits",
             {"classes": evidence.targets.classes, "norm of ∂L/∂output at the start": evidence.loss.gradient,
              "score after a short training": evidence.after.value},
@@ -135,11 +114,6 @@ class LossTask:
             f"- nn.Linear(…, 1)\n+ nn.Linear(…, {evidence.targets.classes})  # with nn.CrossEntropyLoss()",
             "the numbers are counts or grades, whose order means something", harmless=not shared.struggles(evidence),
         )  # fmt: skip
-
-
-def _tags(last: Call | None) -> Change:
-    change = changes.losing(lambda o, t: F.binary_cross_entropy_with_logits(o, t.to(o.dtype)), "a sigmoid for each tag")
-    return change if last is None or last.op != "softmax" else change.then(changes.without([last.key], "logits"))
 
 
 def _squared(evidence: Evidence) -> Change:

@@ -62,8 +62,7 @@ class ModesSeen:
                 STRONG,
                 "the network is judged in training mode",
                 f"{judged + unused} passes without a backward pass ran with dropout on and batch norm on the batch's own "
-                "statistics, "
-                "and moved its running ones",
+                "statistics, and moved its running ones",
                 "call model.eval() before validation, model.train() after it",
                 facts,
                 code="+ model.eval()\n  with torch.no_grad():\n      …\n+ model.train()",

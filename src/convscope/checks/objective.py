@@ -99,8 +99,7 @@ class Objective:
             f"the network computes. {min(lost, 1):.0%} of the way down is out of reach with them as they are, and of the "
             "gradient "
             f"{share:.0%} comes through: what all examples want alike is subtracted with the mean, and only the norm's "
-            "shift can "
-            "follow it, at the pace of the rate",
+            "shift can follow it, at the pace of the rate",
             "leave the batch norm at the output out; an activation there may keep the outputs bounded",
             {"loss at the start": evidence.start, "lowest loss with the norm": here, "lowest loss without it": bare,
              "share of the way out of "
@@ -118,8 +117,7 @@ class Objective:
         return Suspicion(
             "A11", LIKELY, "the loss falls in the first epoch and is flat from then on",
             "batch norm stands at the output and fixes the mean and spread of every output over the batch: the loss comes "
-            "to the "
-            "lowest value that this allows, and stays there; outputs without norm and activation go further down",
+            "to the lowest value that this allows, and stays there; outputs without norm and activation go further down",
             "leave the norm (and the activation) at the output out; where a bound is meant, say it in the loss",
             {"loss at the "
              "start": evidence.start, "lowest loss with the norm": here, "lowest loss of free outputs found": free,

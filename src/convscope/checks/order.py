@@ -70,8 +70,7 @@ class Order:
         yield Suspicion(
             "D9", max(graded(evidence), LIKELY), "the loss is a sawtooth, and only the classes seen last are predicted",
             f"batches are taken in order, and the order is by class: {runs} runs of equal labels where {expected:.0f} "
-            "are by "
-            "chance. Each batch pulls the weights towards its own class and forgets the others",
+            "are by chance. Each batch pulls the weights towards its own class and forgets the others",
             "shuffle the examples in every epoch",
             {"runs": float(runs), "by chance": expected, "z": z, "at least": -self.far, "entropy in a batch, share": share,
              "needed": self.mixed},
@@ -114,8 +113,7 @@ class Order:
         yield Suspicion(
             "D9", EXACT, "high accuracy in training, none on held-out examples",
             f"{lost:,} of {len(asked):,} held-out examples are of classes ({listed([str(c) for c in never])}) that no "
-            "training "
-            "example has: the data is sorted by class, and its end was held out",
+            "training example has: the data is sorted by class, and its end was held out",
             "shuffle before splitting, or split each class alike (stratified)",
             {"held-out examples of classes never trained on": float(lost), "of": float(len(asked)), "allowed": 0.0},
             where="split", code="- validation_split=0.2\n+ train_test_split(x, y, test_size=0.2, stratify=y, shuffle=True)",

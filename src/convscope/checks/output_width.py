@@ -93,8 +93,7 @@ class OutputWidth:
         return Suspicion(
             "O7", EXACT, "every output learns the same, or an average over the targets",
             f"the network gives {numbers} numbers for an example and there are {wanted} to answer; the loss does not "
-            "refuse it: it "
-            "broadcasts one against the other",
+            "refuse it: it broadcasts one against the other",
             f"end in {wanted} outputs", {"outputs": numbers, "numbers in a target": wanted}, "output",
             f"- nn.Linear(…, {out.shape[-1]})\n+ nn.Linear(…, {wanted})", "outputs and targets have one shape", change,
         )  # fmt: skip

@@ -96,8 +96,7 @@ class Placement:
         yield Suspicion(
             "O10", STRONG, "the loss is flat near that of a constant answer, and learning does not begin",
             f"{len(found)} hidden softmax: its {width} values add up to 1, so each is about {1 / width:.2g} and they "
-            "hardly differ; "
-            "what the next layer gets is nearly the same for every example, and the gradient is as faint",
+            "hardly differ; what the next layer gets is nearly the same for every example, and the gradient is as faint",
             "a ReLU between layers; a softmax is for the output", {
                 "hidden softmax calls": len(found), "allowed": 0, "units that share the sum 1": width,
                 "spread of its values": float(found[0].value.detach().float().std())},
@@ -144,8 +143,7 @@ class Placement:
         yield Suspicion(
             "A11", STRONG if poor else HINT, "predictions shift with the batch, and evaluation differs from training",
             "batch norm stands behind the last layer: mean and spread of every output over the batch are fixed by its own "
-            "weights, "
-            "whatever the batch holds; an answer depends on which others are asked beside it",
+            "weights, whatever the batch holds; an answer depends on which others are asked beside it",
             "leave it out behind the last layer", {"norms behind the last weights": len(norms), "allowed": 0},
             shared.place(norms[-1]), shared.lines(evidence, norms[-1], ""), "the answer to an example does not hang on "
                                                                             "its batch",

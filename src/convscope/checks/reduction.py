@@ -136,8 +136,7 @@ class Reduction:
         return Suspicion(
             "O9", STRONG if wild else HINT, "training is wild, or another with every batch size",
             f"the loss is a sum over the batch: gradients are {times:.3g} times those of the mean, and so is every step "
-            "of SGD; "
-            "with another batch size the rate is another",
+            "of SGD; with another batch size the rate is another",
             "take the mean over the batch (or divide the rate by the same number)",
             {"loss of the batch twice / once": facts.grows, "of a mean": 1.0, "times the mean": times,
              "rate × times": times * evidence.program.optimizer.rate},

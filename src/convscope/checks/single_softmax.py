@@ -60,8 +60,7 @@ class SingleSoftmax:
         return Suspicion(
             "O1", EXACT, f"the output is {always} for every example, and the loss stands still",
             f"{call.op} is taken over an axis of width 1: e^z / e^z is 1 whatever the network computes, and its "
-            "derivative is "
-            "0, so no gradient reaches any weight",
+            "derivative is 0, so no gradient reaches any weight",
             {"sigmoid": "one unit for yes or no wants a sigmoid, and binary cross-entropy",
              "": "give the value of the last layer as it is: "
                  + ("the loss applies the sigmoid "

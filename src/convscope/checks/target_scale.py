@@ -75,8 +75,7 @@ class TargetScale:
             "targets are not scaled, and training copes" if strength <= HINT
             else "the loss is huge and falls slowly" if large else "the outputs' own noise hides the targets",
             f"the targets lie {away:.3g} from where the outputs begin, whose spread is {given:.3g}: too {word} for "
-            "weights of "
-            "the usual size, so the loss and its gradient are out of scale with the rate",
+            "weights of the usual size, so the loss and its gradient are out of scale with the rate",
             "standardise the targets by the training set's mean and standard deviation, and undo it on the outputs",
             {"targets from the first outputs (RMS)": away, "at most": self.wide, "outputs' standard deviation": given,
              "targets' mean": t.mean, "targets' standard deviation": t.std, "loss at the begin": evidence.start},

@@ -52,8 +52,7 @@ class Underflow:
                 "share in half precision": loop.number("half"),
             },
             code="+ scaler = torch.amp.GradScaler()\n- loss.backward()\n- optimizer.step()\n+ "
-            "scaler.scale(loss).backward()\n"
-            "+ scaler.step(optimizer)\n+ scaler.update()",
+            "scaler.scale(loss).backward()\n+ scaler.step(optimizer)\n+ scaler.update()",
             disproof="the same gradients in float32 are zero too",
             shows=zeros > 0.9,
         )

@@ -34,6 +34,7 @@ def _index(t: Tensor, k: int) -> Tensor:
 
 
 def hot(o: Tensor, t: Tensor) -> Tensor:
+    """One-hot targets over axis 1, in the outputs' shape."""
     if t.shape == o.shape:
         return t.to(o.dtype)
     dim = 1 if o.ndim > 1 else 0
@@ -54,6 +55,7 @@ def last(o: Tensor, t: Tensor) -> Tensor:
 
 
 def like(o: Tensor, t: Tensor) -> Tensor:
+    """Targets in the outputs' shape and type."""
     return t.to(o.dtype).reshape(o.shape)
 
 
