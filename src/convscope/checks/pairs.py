@@ -92,8 +92,9 @@ class Pairs:
         )  # fmt: skip
 
     def _strength(self, evidence: Evidence, beyond: float) -> float | None:
-        if evidence.program.examples.epochs:
-            return HINT  # readings differ: what is far apart here may be the augmentation's doing
+        tiny = evidence.tiny  # any labels can be learned by heart; and readings that differ may be the augmentation's doing
+        if evidence.program.examples.epochs or (tiny.steps >= 80 and tiny.score.share < 0.5):
+            return HINT
         if beyond > 2 * self.far:  # the same data, held out, has what the training set lacks
             return EXACT
         held = evidence.program.held_out
@@ -102,9 +103,6 @@ class Pairs:
                 return HINT
             judged = evidence.judge(replace(evidence.trial.program or evidence.twin, examples=held))
             return None if judged.learned else LIKELY
-        tiny = evidence.tiny
-        if tiny.steps >= 80 and tiny.score.share < 0.5:
-            return HINT  # it cannot even learn ten by heart, which any labels allow: the network is at fault
         grade = graded(evidence)
         return min(grade, STRONG if evidence.program.examples.x.ndim == 4 else LIKELY)
 
