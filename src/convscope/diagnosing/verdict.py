@@ -2,7 +2,7 @@
 
     alarm    a suspicion that is likely, where there is a symptom; or one whose evidence is a symptom by itself
     advice   everything else
-    rank     strength + relief/2, the cause upstream first where they are equal (`faults.ORDER`)
+    rank     strength + relief/2 (from 0.3 on it counts as 1), the cause upstream first where they are equal (`faults.ORDER`)
 
 Relief is what a short run of the remedy gains over the trial of the program as it is, in shares of the way from a constant
 answer to the best: a remedy that mends is evidence that none of the other signs has.
@@ -29,10 +29,11 @@ from convscope.results import Finding
 
 TRIED = 5  # remedies that are tried for a moment
 LOOPS = ("P3", "P4", "P5", "P6", "P7", "P9", "P12", "P13", "E1", "E4")  # seen directly in a watched loop
-DOWNSTREAM = ("A2", "A3", "A4", "A5")  # what inputs, rate and initial weights do to layers
+DOWNSTREAM = ("A2", "A3")  # what inputs, rate and initial weights do to layers
 TOLD = 0.2  # weight from which on something is worth a word
 MENDS = 0.5  # relief of the first, from which on nothing else is needed
 EFFECTS = ("P2", "P1", "A2", "A3", "A4", "A8")  # what other faults leave behind: alone, their remedy must help
+PLAIN = 0.3  # relief from which on more of it says no more: of two that both help, the one upstream is the cause
 HELPS = 0.2  # relief from which on a remedy speaks for its cause
 
 
@@ -52,7 +53,7 @@ class Ranked:
             base = min(base, LIKELY)  # more often an effect than a cause: its own remedy must help
         if s.strength >= EXACT and s.change is None and s.fault in LOOPS:
             relief = 1.0  # seen directly, in the user's own loop: nothing that could be tried says it better
-        return base + 0.5 * max(relief, 0.0)
+        return base + 0.5 * (1.0 if relief >= PLAIN else max(relief, 0.0))
 
 
 def rank(found: Sequence[Suspicion], evidence: Evidence, symptom: Symptom) -> list[Ranked]:
