@@ -35,7 +35,7 @@ def test_no_return_to_training_after_the_first_validation() -> None:
             return super().train(mode and not self.judged)
 
     (one,) = watched.of(ModesSeen(), model=Stays)
-    assert (one.fault, one.strength) == ("E1", 0.6)
+    assert (one.fault, one.strength) == ("E1", 1.0)
     assert "not called again" in one.cause
 
 

@@ -42,7 +42,7 @@ class Metric:
     def __call__(self, evidence: Evidence) -> Iterator[Suspicion]:
         yield from _watched(evidence)
         metric, e = evidence.program.metric, evidence.program.examples
-        if metric is None or evidence.targets.kind not in ("indices", "one-hot", "binary") or e.y is None:
+        if metric is None or evidence.targets.kind not in ("indices", "one-hot", "binary", "multi-hot") or e.y is None:
             return
         program = evidence.trial.program
         if program is None:
@@ -52,11 +52,18 @@ class Metric:
             out = answer(program, e.x[:most].to(program.device))
         if not isinstance(out, Tensor):
             return
-        if out.ndim != 2 or out.shape[1] not in (1, evidence.targets.classes) or not evidence.loss.classifies:
-            return  # the outputs are no classes, one column each
         y = e.y[:most].to(out.device)
-        perfect = _perfect(out, y)
-        opposite = perfect.roll(1, 1) if out.shape[1] > 1 else 1 - perfect
+        bits = (
+            evidence.targets.kind in ("binary", "multi-hot")
+            and out.shape == y.shape
+            and evidence.last not in ("sigmoid", "softmax")
+        )
+        if not evidence.loss.classifies or (
+            not bits and (out.ndim != 2 or out.shape[1] not in (1, evidence.targets.classes))
+        ):
+            return  # the outputs are no classes, one column each
+        perfect = 8 * y.to(out.dtype) - 4 if bits else _perfect(out, y)
+        opposite = -perfect if bits else perfect.roll(1, 1) if out.shape[1] > 1 else 1 - perfect
         got, best, worst = (_value(metric, o, y) for o in (out, perfect, opposite))
         sound = abs(best - worst) > 1 - self.slack or best < worst - self.slack
         if sound or not all(map(math.isfinite, (got, best, worst))):
@@ -65,7 +72,7 @@ class Metric:
             "metric of the outputs": got, "metric of perfect answers": best, "of wrong ones": worst,
             "accuracy of the outputs": evidence.after.value, "threshold": self.slack}  # fmt: skip
         across = _value(lambda o, t: float((o.argmax(0)[: len(t)] == t[: o.shape[1]]).sum() / len(t)), out, y)
-        if out.shape[1] > 1 and (abs(across - got) < 1e-6 or best < 0.5):
+        if out.ndim == 2 and out.shape[1] > 1 and not bits and (abs(across - got) < 1e-6 or best < 0.5):
             yield Suspicion(
                 "E4", EXACT, "accuracy stays near zero although the loss falls",
                 "the metric takes its argmax over the batch, not over the classes: perfect answers get "

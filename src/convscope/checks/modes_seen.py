@@ -46,7 +46,7 @@ class ModesSeen:
         if still >= self.least and still > 0.2 * (train + mixed):
             yield Suspicion(
                 "E1",
-                EXACT if train + mixed == 0 else LIKELY,
+                EXACT if still > train + mixed else LIKELY,
                 "the network trains in evaluation mode",
                 f"{still} of {train + still + mixed} training passes ran with dropout off and batch norm on its old "
                 "statistics" + ("; after validation model.train() was not called again" if train else ""),

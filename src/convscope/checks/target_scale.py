@@ -26,6 +26,9 @@ FAR = 5.0  # times the threshold, from which on scale alone accounts for a train
 BOUNDED = ("sigmoid", "tanh", "softmax", "log_softmax", "softsign", "log_sigmoid")
 
 
+FEW = 50  # whole numbers from 0 up to which targets are taken for names or counts
+
+
 @dataclass(frozen=True)
 class TargetScale:
     """Are the targets of a regression far from the size of the network's outputs?
@@ -54,6 +57,8 @@ class TargetScale:
         y, out, t = evidence.program.examples.y, evidence.tensor, evidence.targets
         if y is None or out is None or not t.finite or t.kind in ("none", "binary", "one-hot", "multi-hot", "shares"):
             return
+        if t.kind == "indices" and t.classes <= FEW:
+            return  # numbers of classes, or small counts: their scale is not what is wrong
         if t.std <= 0 or out.numel() != len(out) * t.numbers:
             return
         if evidence.loss.family not in REGRESSIONS and not reads_values(evidence, out.detach(), t.std):
