@@ -84,3 +84,21 @@ def test_remedies_are_tried_together() -> None:
     assert {("P1",), ("A2",)} <= set(chains)
     program = small.made(small.net(), "sgd:0.1")
     assert chains["D1", "P1", "A2"].apply(program.twin()).optimizer.rate == pytest.approx(0.8)
+
+
+def test_a_fault_of_the_loop_is_proved_by_a_right_loop() -> None:
+    torch.manual_seed(0)
+    model, (x, y) = small.net(), small.rings()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    with cs.watch(model, optimizer, full=True) as run:
+        for _ in range(60):
+            loss = torch.nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.zero_grad()
+            optimizer.step()
+    found = cs.check(model, (x, y), "cross-entropy", optimizer, run=run.result(), prove=2, seconds=2.0)
+    first = found.findings[0]
+    assert (first.fault, first.confirmed) == ("P5", True)
+    assert "in a loop that clears, goes back and steps: accuracy" in first.proof
+    assert found.curves["P5 remedy"].shape[0] == 2
+    assert found.curves["P5 control"].shape[0] == 1

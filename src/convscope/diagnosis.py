@@ -45,8 +45,11 @@ def diagnose(
         told = verdict.findings(ranked, seen)
         curves: dict[str, NDArray[Any]] = {}
         if prove and program is not None:
-            judged = replace(program, gap=seen.kind == "gap")
-            told, curves = _proved(judged, ranked, told, prove, max(seconds, 4.0), progress)
+            told, curves = _looped(evidence, ranked, told, prove, progress) if seen.alarm else (told, {})
+            if not any(f.confirmed for f in told):
+                judged = replace(program, gap=seen.kind == "gap")
+                told, more = _proved(judged, ranked, told, prove, max(seconds, 4.0), progress)
+                curves |= more
     looked = f"{time.perf_counter() - begun:.1f} s"
     notes = [*([] if program is None else program.notes), *evidence.notes, _tried(evidence), f"looked for {looked}"]
     name = program.name if program is not None else "training record"
@@ -118,6 +121,25 @@ def _proved(program: Program, ranked: list[Ranked], told: tuple[Finding, ...], s
         if got.confirmed and not got.poor:
             break
     return tuple(found.get(f.fault, f) if f.fault else f for f in told), curves
+
+
+def _looped(evidence: Evidence, ranked: list[Ranked], told: tuple[Finding, ...], seeds: int,
+            progress: Progress | None) -> tuple[tuple[Finding, ...], dict[str, NDArray[Any]]]:  # fmt: skip
+    """A fault of the watched loop: the same program in a loop that clears, goes back and steps, beside what was watched."""
+    first, run = ranked[0].suspicion if ranked else None, evidence.run
+    if first is None or run is None or first.change is not None or first.fault not in verdict.LOOPS:
+        return told, {}
+    watched = np.asarray(run.steps.get("loss", ()), np.float64)
+    watched = watched[np.isfinite(watched)]
+    runs = proof.control(evidence.program, seeds, min(STEPS, max(len(run.steps.get("loss", ())), 200)), 4.0, progress)
+    metric, mean = runs[0][1].metric, float(np.mean([score.value for _, score in runs]))
+    words = (f"the same program in a loop that clears, goes back and steps: {metric} {mean:.3g} over {seeds} seeds, "
+             f"{len(runs[0][0].losses)} steps each, from the weights as they were given")  # fmt: skip
+    held = all(score.learned and trial.broke is None for trial, score in runs)
+    curves = {f"{first.fault} remedy": proof.curves_of([trial for trial, _ in runs])}
+    if len(watched):
+        curves[f"{first.fault} control"] = watched[None]
+    return tuple(verdict.with_proof(f, words, held) if f.fault == first.fault else f for f in told), curves
 
 
 def _fits(program: Program, suspicion: Suspicion) -> bool:

@@ -89,7 +89,7 @@ def prove(
     half = _T.get(len(gain) - 1, 2.0) * spread / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
     effect = float(gain.mean())
     sound = all(s.learned and t.broke is None and not t.problem for t, s in remedied)
-    curves = {"control": _curves([t for t, _ in kept]), "remedy": _curves([t for t, _ in remedied])}
+    curves = {"control": curves_of([t for t, _ in kept]), "remedy": curves_of([t for t, _ in remedied])}
     confirmed = bool(sound and effect >= LEAST and effect - half > 0)
     return Proof(change.name, confirmed, effect, effect - half, effect + half, steps,
                  tuple(s for _, s in kept), tuple(s for _, s in remedied), curves)  # fmt: skip
@@ -152,6 +152,7 @@ def _share(found: Score) -> float:
     return float(np.clip(found.share, -1.0, 1.0)) if math.isfinite(found.share) else 0.0
 
 
-def _curves(trials: list[Trial]) -> NDArray[np.float64]:
+def curves_of(trials: list[Trial]) -> NDArray[np.float64]:
+    """(seeds, steps) losses; NaN behind the end of a run that broke."""
     longest = max((len(t.losses) for t in trials), default=0)
     return np.stack([np.pad(t.losses, (0, longest - len(t.losses)), constant_values=np.nan) for t in trials])
