@@ -39,7 +39,8 @@ class StepsTaken:
         steps, backwards, observed = loop.count("steps"), loop.count("backwards"), loop.count("observed")
         facts = loop.said("steps", "backwards", "step_before_backward", "cleared_before_step", "steps_without_change")
         right = "  optimizer.zero_grad()\n  loss.backward()\n"
-        falls = loop.number("loss_last") < 0.8 * abs(loop.number("loss_first"))  # somebody else takes the steps
+        first, last = loop.number("loss_first"), loop.number("loss_last")
+        falls = first - last > 0.2 * abs(first)  # somebody else takes the steps
         if steps == 0 and backwards >= self.least and not falls:
             yield self._said(
                 f"{backwards} backward passes and not one step",
