@@ -45,10 +45,9 @@ def diagnose(
         told = verdict.findings(ranked, seen)
         curves: dict[str, NDArray[Any]] = {}
         if prove and program is not None:
-            told, curves = _looped(evidence, ranked, told, prove, progress) if seen.alarm else (told, {})
+            told, curves = _looped(evidence, ranked, told, prove, progress)
             if not any(f.confirmed for f in told):
-                judged = replace(program, gap=seen.kind == "gap")
-                told, more = _proved(judged, ranked, told, prove, max(seconds, 4.0), progress)
+                told, more = _proved(evidence.program, ranked, told, prove, max(seconds, 4.0), progress)
                 curves |= more
     looked = f"{time.perf_counter() - begun:.1f} s"
     notes = [*([] if program is None else program.notes), *evidence.notes, _tried(evidence), f"looked for {looked}"]
@@ -127,11 +126,16 @@ def _looped(evidence: Evidence, ranked: list[Ranked], told: tuple[Finding, ...],
             progress: Progress | None) -> tuple[tuple[Finding, ...], dict[str, NDArray[Any]]]:  # fmt: skip
     """A fault of the watched loop: the same program in a loop that clears, goes back and steps, beside what was watched."""
     first, run = ranked[0].suspicion if ranked else None, evidence.run
-    if first is None or run is None or first.change is not None or first.fault not in verdict.LOOPS:
+    if first is None or run is None or first.change is not None or first.fault not in verdict.LOOPS or not told:
         return told, {}
+    if told[0].severity != "error":
+        return told, {}
+    rate, program = run.loop.get("rate_first"), evidence.program
+    if isinstance(rate, float) and rate > 0:  # the loop's own schedule may have left nothing of it
+        program = replace(program, optimizer=program.optimizer.with_(lr=rate))
     watched = np.asarray(run.steps.get("loss", ()), np.float64)
     watched = watched[np.isfinite(watched)]
-    runs = proof.control(evidence.program, seeds, min(STEPS, max(len(run.steps.get("loss", ())), 200)), 4.0, progress)
+    runs = proof.control(program, seeds, min(STEPS, max(len(run.steps.get("loss", ())), 200)), 4.0, progress)
     metric, mean = runs[0][1].metric, float(np.mean([score.value for _, score in runs]))
     words = (f"the same program in a loop that clears, goes back and steps: {metric} {mean:.3g} over {seeds} seeds, "
              f"{len(runs[0][0].losses)} steps each, from the weights as they were given")  # fmt: skip
