@@ -1,6 +1,7 @@
 """Which suspicion is an alarm, and which comes first.
 
-Mutation that turns this red: in verdict.py, `symptom.alarm and (helps` → `(helps` · `-round(r.weight, 1)` → `round(…)`.
+Mutation that turns this red: in verdict.py, `symptom.alarm and (helps` → `(helps` · `-round(r.weight, 1)` → `round(…)` ·
+`if s.fault in DOWNSTREAM and relief < HELPS` → `if False`.
 """
 
 from __future__ import annotations
@@ -88,3 +89,25 @@ def test_a_healthy_program_is_left_in_peace() -> None:
     x, y = small.rings()
     found = cs.check(small.net(), (x, y), "cross-entropy", "adam:0.01", epochs=25, seconds=3.0)
     assert not [f for f in found.findings if f.severity == "error"]
+
+
+def test_what_layers_suffer_weighs_little_until_its_own_remedy_helps() -> None:
+    dead, rate = _said("A2", EXACT), _said("P1", STRONG)
+    weights = [verdict.Ranked(dead).weight, verdict.Ranked(rate).weight, verdict.Ranked(dead, verdict.HELPS).weight]
+    assert weights == [LIKELY, STRONG, EXACT + 0.5 * verdict.HELPS]
+
+
+def test_of_two_remedies_that_both_help_a_larger_gain_says_no_more() -> None:
+    sum_, rate = _said("O9", STRONG), _said("P1", STRONG)
+    assert verdict.Ranked(sum_, 0.34).weight == verdict.Ranked(rate, 0.95).weight
+    assert verdict.Ranked(sum_, 0.1).weight < verdict.Ranked(rate, 0.34).weight
+
+
+def test_one_remedy_that_mends_makes_idle_others_advice() -> None:
+    ranked = [verdict.Ranked(_said("D1", STRONG), 0.9), verdict.Ranked(_said("O5", STRONG), 0.0)]
+    assert [(f.severity, f.fault) for f in verdict.findings(ranked, ALARM)] == [("error", "D1"), ("advice", "O5")]
+
+
+def test_what_was_seen_in_the_users_own_loop_comes_first() -> None:
+    seen, tried = verdict.Ranked(_said("E1", EXACT)), verdict.Ranked(_said("P1", STRONG), 0.9)
+    assert seen.weight > tried.weight
