@@ -118,3 +118,24 @@ def test_mistakes_are_answered_in_three_parts(words: tuple[str, ...], parts: tup
     assert result.exit_code == 2, result.output
     for part in parts:
         assert part in result.output
+
+
+def test_a_network_by_name_on_images_with_and_without_a_preset(tmp_path: Path) -> None:
+    for more in ([], ["--preprocess", "unit"]):
+        found = CliRunner().invoke(main, ["-q", "check", "zoo:lenet5", "--data", "digits", "--seconds", "0.6", "--json", *more])
+        assert found.exit_code == 0, found.output
+        told = json.loads(found.stdout)
+        assert any("no preprocessing is known" in note for note in told["notes"]) == (not more)
+
+
+def test_a_loss_curve_alone(tmp_path: Path) -> None:
+    curve = tmp_path / "losses.csv"
+    curve.write_text("step,loss\n" + "".join(f"{k},{2.303 + 0.001 * (k % 2)}\n" for k in range(40)), encoding="utf-8")
+    found = CliRunner().invoke(main, ["-q", "check", "--run", str(curve)])
+    assert found.exit_code == 0, found.output
+    assert "ln 10" in found.stdout
+    curve.write_text("nothing\nof use\n", encoding="utf-8")
+    found = CliRunner().invoke(main, ["-q", "check", "--run", str(curve)])
+    assert found.exit_code == 1
+    assert "a loss curve in" in found.stderr
+    assert "one loss a line, or .csv with the loss last" in found.stderr

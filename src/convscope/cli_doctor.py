@@ -35,7 +35,8 @@ def program_options(command: Any) -> Any:
 @click.command()
 @click.argument("network", required=False)
 @program_options
-@click.option("--run", type=click.Path(path_type=Path), help="A watched training, run.npz; alone, or beside the program.")
+@click.option("--run", type=click.Path(path_type=Path), help="A watched training, run.npz, or losses, .csv or .txt; "
+              "alone, or beside the program.")
 @click.option("--prove", is_flag=True, help="Train a copy with the remedy beside an untouched one, over several seeds.")
 @click.option("--seeds", type=click.IntRange(2, 10), default=3, show_default=True, help="Of the proof.")
 @click.option("--seconds", type=click.FloatRange(0.5), default=4.0, show_default=True, help="For looking and short tries.")

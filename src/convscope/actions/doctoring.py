@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from convscope.actions.networks import read_preprocess
 from convscope.errors import StoreError, UsageError
 from convscope.results import Findings, Run
 
@@ -27,8 +30,8 @@ def check(
 ) -> Findings:
     """Why does this not learn, or will it? Findings: symptom, evidence, cause, remedy; with `prove`, a controlled run of it.
 
-    `model`: a torch module, a compiled Keras 3 model, or a watched `Run` alone. `data`: (x, y), x alone where the loss reads
-    outputs only, a Dataset, a DataLoader. `loss(output, target)`, `loss(output)`, or a name. `optimizer`: torch's own
+    `model`: a torch module, a compiled Keras 3 model, a watched `Run`, or losses. `data`: (x, y), x alone where the loss
+    reads outputs only, a Dataset, a DataLoader. `loss(output, target)`, `loss(output)`, or a name. `optimizer`: torch's own
     object, 'adam:0.001', or a function of the parameters. `words`: held_out, batch_size, epochs, shuffle, metric, scheduler.
     `prove`: seeds (True: 3) of a copy with the remedy beside an untouched one. `seconds`: for looking and short tries; a
     proof takes longer. Everything runs on copies. Misleads: what shows only late in training is not seen; give `run`.
@@ -49,6 +52,8 @@ def check(
                          "leave them out: 4 seconds; prove=True takes 3 seeds")  # fmt: skip
     if isinstance(run, (str, Path)):
         run = _read(Path(run))
+    if isinstance(model, (list, tuple, np.ndarray)):
+        model = _curve(model)
     if isinstance(model, Run):
         return diagnose(None, model, seconds, seed)
     program = given.program(model, data, loss, optimizer, **words)
@@ -69,6 +74,7 @@ def check_reference(reference: str | None, *, run: str | Path | None = None, pro
 
     record = None if run is None else _read(Path(run))
     seed = words.pop("seed", 0)
+    words["network"] = _opening(words.get("network"))
     program = None if reference is None else opened.program(reference, **words)
     return diagnose(program, record, seconds, seed, prove, progress)
 
@@ -85,7 +91,7 @@ def ask(words: str, reference: str | None = None, *, seconds: float = 4.0, progr
     """
     from convscope.diagnosis_words import answered
 
-    return answered(words, reference, seconds, progress, network_words, given)
+    return answered(words, reference, seconds, progress, _opening(network_words), given)
 
 
 def settle(question: str, model: Any, data: Any = None, loss: Any = None, optimizer: Any = None, *, steps: int = 300,
@@ -107,16 +113,44 @@ def settle(question: str, model: Any, data: Any = None, loss: Any = None, optimi
     from convscope.diagnosing import given, opened, settling
 
     seed = words.pop("seed", 0)
-    program = opened.program(model, data, loss, optimizer, network=network_words, **words) if isinstance(model, str) else \
+    named = isinstance(model, str)
+    program = opened.program(model, data, loss, optimizer, network=_opening(network_words), **words) if named else \
         given.program(model, data, loss, optimizer, **words)  # fmt: skip
     return settling.settle(program, question, steps, seeds, seed, progress)
 
 
+def _opening(words: Any) -> dict[str, Any]:
+    """How to open a network, its preprocessing read: a preset's name, a file, single settings."""
+    found = dict(words or {})
+    return {**found, "preprocess": read_preprocess(found.get("preprocess"))}
+
+
+def _curve(losses: Any) -> Run:
+    """Plain losses, one a step, as a record."""
+    return Run(steps={"loss": np.asarray(losses, np.float64).reshape(-1)}, epochs={})
+
+
 def _read(path: Path) -> Run:
-    """A training record that was kept. Errors: StoreError."""
+    """A training record that was kept, or a loss curve: .txt or .csv, the last column of each line. Errors: StoreError."""
     from convscope import store
 
+    if path.suffix in (".txt", ".csv"):
+        try:
+            lines = [line.replace(",", " ").split() for line in path.read_text(encoding="utf-8").splitlines()]
+            rows = [words[-1] for words in lines if words]
+            return _curve([float(v) for v in rows[0 if _number(rows[0]) else 1 :]])  # a first line of names is passed over
+        except (OSError, ValueError, IndexError) as problem:
+            remedy = "one loss a line, or .csv with the loss last"
+            raise StoreError(f"a loss curve in {path}", str(problem), remedy) from problem
     found = store.read(path)
     if not isinstance(found, Run):
         raise StoreError(f"a training record in {path}", f"it holds {found.kind}", "keep one: run.save('run.npz')")
     return found
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -19,6 +19,7 @@ from convscope.diagnosing import given
 from convscope.diagnosing.examples import Examples, tensor
 from convscope.diagnosing.program import Program, left_alone
 from convscope.errors import DataError, OpeningError, UsageError
+from convscope.images import PRESETS, sized
 from convscope.opening import factory
 
 WORDS = ("model", "data", "loss", "optimizer")
@@ -93,13 +94,14 @@ def _data(data: Any, net: Any) -> Any:
     if net is None:
         raise UsageError("data of a program that brings its own preprocessing", f"got {data}", "an .npz with arrays x and y")
     images = open_collection(data)
-    if net.preprocess is None:
-        raise DataError(f"how images become inputs of {net.name}", "no preprocessing is known", "say it: --preprocess unit")
+    prepared = sized(net.preprocess or PRESETS["unit"], tuple(net.input_shape[1:]))  # as `fit` does
     order = np.random.default_rng(0).permutation(len(images))[:MOST]
-    parts = [(b.x, b.labels) for b in images.batches(net.preprocess, 256, order=np.sort(order))]
+    parts = [(b.x, b.labels) for b in images.batches(prepared, 256, order=np.sort(order))]
     x = torch.cat([torch.as_tensor(p[0]) for p in parts])
     y = torch.from_numpy(np.concatenate([p[1] for p in parts]).astype(np.int64))
     notes = () if len(images) <= MOST else (f"{MOST:,} of {len(images):,} images were looked at (seed 0)",)
+    if net.preprocess is None:
+        notes += ("no preprocessing is known: pixels were taken as 0 … 1, at the network's size; --preprocess says another",)
     return Examples(x, None if bool((y < 0).all()) else y, total=len(images), notes=notes)
 
 

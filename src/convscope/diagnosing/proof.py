@@ -84,10 +84,7 @@ def prove(
     if all(s.metric == "loss" for _, s in (*kept, *remedied)):
         kept, remedied = _beside(kept, remedied)
     a, b = (np.array([_share(s) for _, s in runs]) for runs in (kept, remedied))
-    gain = b - a
-    spread = float(gain.std(ddof=1)) if len(gain) > 1 else math.inf
-    half = _T.get(len(gain) - 1, 2.0) * spread / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
-    effect = float(gain.mean())
+    effect, half = interval(b - a)
     sound = all(s.learned and t.broke is None and not t.problem for t, s in remedied)
     curves = {"control": curves_of([t for t, _ in kept]), "remedy": curves_of([t for t, _ in remedied])}
     confirmed = bool(sound and effect >= LEAST and effect - half > 0)
@@ -150,6 +147,13 @@ def _beside(kept: Runs, remedied: Runs) -> tuple[Runs, Runs]:
 def _share(found: Score) -> float:
     """Between −1 and 1: a run that broke is as bad as a constant answer or worse."""
     return float(np.clip(found.share, -1.0, 1.0)) if math.isfinite(found.share) else 0.0
+
+
+def interval(gain: NDArray[np.float64]) -> tuple[float, float]:
+    """(mean, half width of its 95 % interval) over seeds; infinite for one seed."""
+    if len(gain) < 2:
+        return float(gain.mean()), math.inf
+    return float(gain.mean()), _T.get(len(gain) - 1, 2.0) * float(gain.std(ddof=1)) / math.sqrt(len(gain))
 
 
 def curves_of(trials: list[Trial]) -> NDArray[np.float64]:

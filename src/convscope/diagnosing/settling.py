@@ -23,7 +23,7 @@ from convscope.diagnosing import changes
 from convscope.diagnosing.evidence import Evidence
 from convscope.diagnosing.examples import Examples
 from convscope.diagnosing.program import Program, left_alone
-from convscope.diagnosing.proof import _T, Progress
+from convscope.diagnosing.proof import Progress, curves_of, interval
 from convscope.diagnosing.score import Score
 from convscope.diagnosing.suspicion import Change
 from convscope.diagnosing.trial import Trial, train
@@ -94,9 +94,8 @@ def settle(
     best = max(scores, key=lambda name: float(scores[name].mean()))
     base = {"normalise": SAME.name, "rate": f"{program.optimizer.rate:.3g}", "batch": str(program.examples.batch),
             "shuffle": "shuffled" if program.examples.shuffled else "in order"}[question]  # fmt: skip
-    gain = scores[best] - scores[base]
-    half = _T.get(len(gain) - 1, 2.0) * float(gain.std(ddof=1)) / math.sqrt(len(gain)) if len(gain) > 1 else math.inf
-    clear = best != base and float(gain.mean()) - half > 0
+    gain, half = interval(scores[best] - scores[base])
+    clear = best != base and gain - half > 0
     metric = runs[best][0][1].metric
     facts: dict[str, float | str] = {
         f"{metric}, {name}": float(np.mean([s.value for _, s in found])) for name, found in runs.items()
@@ -106,8 +105,8 @@ def settle(
     answer = f"yes: {column} {best} is better than {base}" if clear else f"no clear difference between {base} and {best}" \
         if best != base else f"{base} is the best of what was tried"  # fmt: skip
     finding = Finding("advice" if clear else "fine", answer, evidence=facts,
-                      proof=f"gain {gain.mean():+.3g} of the way from a constant answer to the best, 95 % interval "
-                      f"{gain.mean() - half:+.3g} … {gain.mean() + half:+.3g}, {seeds} seeds, {steps} steps each",
+                      proof=f"gain {gain:+.3g} of the way from a constant answer to the best, 95 % interval "
+                      f"{gain - half:+.3g} … {gain + half:+.3g}, {seeds} seeds, {steps} steps each",
                       disproof="a longer training that ends the other way round", confirmed=clear or None)  # fmt: skip
     rows: dict[str, Any] = {
         column: np.array([way.name for way in asked]), metric: np.array([facts[f"{metric}, {way.name}"] for way in asked]),
@@ -116,7 +115,8 @@ def settle(
         "broke": np.array([sum(t.broke is not None for t, _ in runs[way.name]) for way in asked]),
     }  # fmt: skip
     curves = {
-        f"{question} {'control' if name == base else 'remedy'}": _stack([t for t, _ in runs[name]]) for name in {base, best}
+        f"{question} {'control' if name == base else 'remedy'}": curves_of([t for t, _ in runs[name]])
+        for name in {base, best}
     }
     origin = Origin(f"settle({question!r}, steps={steps}, seeds={seeds})", program.name, f"{len(program.examples)} examples",
                     seed, {"convscope": __version__})  # fmt: skip
@@ -141,8 +141,3 @@ def _worth(trial: Trial, found: Score) -> float:
     if found.metric == "loss" and not math.isfinite(found.share):
         return float(np.clip((trial.first - trial.last) / (abs(trial.first) + 1e-12), -1, 1))
     return float(np.clip(found.share, -1, 1))
-
-
-def _stack(trials: list[Trial]) -> np.ndarray:
-    longest = max(len(t.losses) for t in trials)
-    return np.stack([np.pad(t.losses, (0, longest - len(t.losses)), constant_values=np.nan) for t in trials])
