@@ -120,9 +120,10 @@ def test_mistakes_are_answered_in_three_parts(words: tuple[str, ...], parts: tup
         assert part in result.output
 
 
-def test_a_network_by_name_on_images_with_and_without_a_preset(tmp_path: Path) -> None:
+def test_a_network_by_name_on_images_with_and_without_a_preset() -> None:
+    asked = ["-q", "check", "zoo:lenet5", "--data", "digits", "--seconds", "0.6", "--json"]
     for more in ([], ["--preprocess", "unit"]):
-        found = CliRunner().invoke(main, [*"-q check zoo:lenet5 --data digits --seconds 0.6 --json".split(), *more])
+        found = CliRunner().invoke(main, [*asked, *more])
         assert found.exit_code == 0, found.output
         told = json.loads(found.stdout)
         assert any("no preprocessing is known" in note for note in told["notes"]) == (not more)
